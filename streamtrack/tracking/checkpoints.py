@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -194,7 +195,11 @@ def verify_checkpoint(path: Path, entry: ModelEntry) -> None:
 
 def _load_torch(path: Path, *, mapped: bool) -> dict[str, Tensor]:
     try:
-        content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+        with (
+            warnings.catch_warnings()
+        ):  # of unusual pickles, which are refused or read all the same
+            warnings.simplefilter("ignore")
+            content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as exc:
         raise CheckpointError(
             f"The checkpoint {path} holds code or objects other than tensors, or is damaged; "

@@ -176,10 +176,9 @@ class _Download:
             if start == 0:
                 self._part.write_bytes(b"")
                 self._about.write_text(json.dumps(self._describe(response, total)), "utf-8")
-            file = self._part.open("ab")
         self._require_space((total or self._entry.approx_bytes) - start)
         done = start
-        with file:
+        with self._part.open("ab") as file:
             while chunk := response.read(_CHUNK_BYTES):
                 with _writing(self._target.parent):
                     file.write(chunk)
