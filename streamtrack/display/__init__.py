@@ -1,0 +1,1 @@
+"""Masks drawn onto pictures."""

@@ -1,0 +1,1 @@
+"""Frames: where they come from, how they wait, and the time they carry."""

@@ -1,0 +1,1 @@
+"""Streams over HTTP, WebRTC and a control socket."""

@@ -1,0 +1,1 @@
+"""SAM 2 with a bounded memory bank."""

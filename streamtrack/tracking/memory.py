@@ -1,0 +1,179 @@
+"""The memory bank: the bounded set of one object's memories.
+
+Two lengths are kept, as SAM 2 reads them: mask memories of the last few frames, and
+object pointers of a longer past; and the newest prompted frames beside them. Nothing
+else that SAM 2 can read at a later frame exists, so nothing else is stored
+(proven bit for bit in tests/test_parity.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+PROMPTED_FRAMES_ATTENDED = 4
+"""K: prompted frames read by memory attention; SAM 3 ships the same number."""
+UNDO_DEPTH = 4
+"""Earlier prompts of one frame that undo can go back to; guess."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameMemory:
+    """What one object's segmentation of one frame leaves behind."""
+
+    features: Tensor | None
+    """(1, C, h, w) bfloat16 `maskmem_features`; None once too old to be attended."""
+    pointer: Tensor
+    """(1, D) object pointer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryView:
+    """What memory attention reads at one frame, in SAM 2's order of concatenation."""
+
+    features: tuple[tuple[int, Tensor], ...]
+    """(t_pos, features): 0 for prompted frames, else 1 (oldest) ... num_maskmem - 1."""
+    pointers: tuple[tuple[int, Tensor], ...]
+    """(frames ago, pointer); negative for a prompted frame that lies ahead."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Counts of mask memories and pointers: equal shapes can share one batch."""
+        return len(self.features), len(self.pointers)
+
+
+@dataclass(slots=True, eq=False)
+class _Prompted:
+    """A prompted frame's memory and what undo needs to take it back."""
+
+    memory: FrameMemory
+    replaced: FrameMemory | None
+    """The frame's ordinary memory from before it was prompted."""
+    earlier: tuple[FrameMemory, ...] = ()
+    """The frame's prompted memories from before its latest prompts, newest last."""
+
+
+class MemoryBank:
+    """One object's memories, bounded whatever the length of the stream."""
+
+    def __init__(self, *, mask_memories: int = 6, pointers: int = 15) -> None:
+        """Make an empty bank.
+
+        Args:
+            mask_memories: ordinary mask memories that are read, frames t-1 ... t-n.
+            pointers: ordinary object pointers that are read, frames t-1 ... t-n.
+        """
+        self._mask_memories = mask_memories
+        self._pointers = max(pointers, mask_memories)
+        self._read_pointers = pointers
+        self._prompted: dict[int, _Prompted] = {}  # in order of first prompting, as SAM 2
+        self._recent: dict[int, FrameMemory] = {}
+
+    def add(self, index: int, memory: FrameMemory) -> None:
+        """Store the ordinary memory of frame `index` and forget what is out of reach."""
+        self._recent[index] = memory
+        self._forget(index)
+
+    def add_prompted(self, index: int, memory: FrameMemory) -> None:
+        """Store the memory of a prompted frame in place of its ordinary one."""
+        known = self._prompted.get(index)
+        if known is not None:
+            earlier = (*known.earlier, known.memory)[-UNDO_DEPTH:]
+            self._prompted[index] = _Prompted(memory, known.replaced, earlier)
+        else:
+            self._prompted[index] = _Prompted(memory, self._recent.pop(index, None))
+        self._forget(index)
+
+    def undo(self) -> bool:
+        """Take back the newest prompt; memories made after it go with it.
+
+        Returns:
+            False when no prompted memory is left, so that the object must go.
+        """
+        index, prompted = max(self._prompted.items())
+        for later in [t for t in self._recent if t > index]:
+            del self._recent[later]
+        if prompted.earlier:
+            *earlier, memory = prompted.earlier
+            self._prompted[index] = _Prompted(memory, prompted.replaced, tuple(earlier))
+            return True
+        del self._prompted[index]
+        if prompted.replaced is not None:
+            self._recent[index] = prompted.replaced
+        return bool(self._prompted)
+
+    def view(self, index: int) -> MemoryView:
+        """Return what SAM 2 reads at frame `index`.
+
+        Restates `_prepare_memory_conditioned_features` (stride 1, forward):
+        https://github.com/facebookresearch/sam2/blob/2b90b9f5ceec907a1c18123530e92e794ad901a4/sam2/modeling/sam2_base.py#L497
+        """
+        selected = self._select(index)
+        ordinary = {t: p.memory for t, p in self._prompted.items() if t not in selected}
+        ordinary.update(self._recent)
+        features = [(0, _attended(self._prompted[t].memory)) for t in selected]
+        for t_pos in range(1, self._mask_memories + 1):
+            memory = ordinary.get(index - (self._mask_memories + 1 - t_pos))
+            if memory is not None and memory.features is not None:
+                features.append((t_pos, memory.features))
+        pointers = [(index - t, self._prompted[t].memory.pointer) for t in selected if t <= index]
+        for ago in range(1, self._read_pointers + 1):
+            memory = ordinary.get(index - ago)
+            if memory is not None:
+                pointers.append((ago, memory.pointer))
+        return MemoryView(tuple(features), tuple(pointers))
+
+    @property
+    def prompted_frames(self) -> tuple[int, ...]:
+        """Indices of the prompted frames that are kept."""
+        return tuple(self._prompted)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all tensors held."""
+        return sum(t.numel() * t.element_size() for t in self._tensors())
+
+    def _select(self, index: int) -> list[int]:
+        """Return the prompted frames to attend, ordered as `select_closest_cond_frames`.
+
+        https://github.com/facebookresearch/sam2/blob/2b90b9f5ceec907a1c18123530e92e794ad901a4/sam2/modeling/sam2_utils.py#L19
+        """
+        frames = list(self._prompted)
+        if len(frames) <= PROMPTED_FRAMES_ATTENDED:
+            return frames
+        before = max((t for t in frames if t < index), default=None)
+        after = min((t for t in frames if t >= index), default=None)
+        chosen = [t for t in (before, after) if t is not None]
+        others = sorted((t for t in frames if t not in chosen), key=lambda t: abs(t - index))
+        return chosen + others[: PROMPTED_FRAMES_ATTENDED - len(chosen)]
+
+    def _forget(self, index: int) -> None:
+        """Drop what no later frame can read."""
+        while len(self._prompted) > PROMPTED_FRAMES_ATTENDED + 1:
+            oldest = min(self._prompted)
+            # Never selected again; inside the window SAM 2 reads it as an ordinary memory.
+            self._recent[oldest] = self._prompted.pop(oldest).memory
+        for t in [t for t in self._recent if t <= index - self._pointers]:
+            del self._recent[t]
+        for t, memory in self._recent.items():
+            if t <= index - self._mask_memories and memory.features is not None:
+                self._recent[t] = replace(memory, features=None)
+        for t, prompted in self._prompted.items():
+            if t <= index - self._mask_memories:  # no later frame would read it after an undo
+                prompted.replaced = None
+
+    def _tensors(self) -> Iterator[Tensor]:
+        kept = list(self._recent.values())
+        for prompted in self._prompted.values():
+            kept.extend((prompted.memory, *prompted.earlier))
+            if prompted.replaced is not None:
+                kept.append(prompted.replaced)
+        for memory in kept:
+            yield memory.pointer
+            if memory.features is not None:
+                yield memory.features
+
+
+def _attended(memory: FrameMemory) -> Tensor:
+    assert memory.features is not None, "a prompted frame keeps its mask memory"
+    return memory.features

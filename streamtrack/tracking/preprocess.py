@@ -1,0 +1,75 @@
+"""From a source picture to the model's input, and from low-resolution logits back."""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+def to_image(picture: NDArray[np.uint8], image_size: int) -> Tensor:
+    """Return the picture squeezed to a square and normalised as SAM 2's training did.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        image_size: side of the model's input in pixels.
+
+    Returns:
+        (3, image_size, image_size) float32.
+    """
+    shrinking = min(picture.shape[:2]) > image_size
+    square = cv2.resize(
+        picture,
+        (image_size, image_size),
+        interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR,
+    )
+    image = torch.from_numpy(square).permute(2, 0, 1).float().div_(255)
+    image -= torch.tensor(_MEAN)[:, None, None]
+    image /= torch.tensor(_STD)[:, None, None]
+    return image
+
+
+def to_masks(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the masks of low-resolution logits at the source's size.
+
+    Args:
+        logits: (N, h, w) float32, foreground > 0.
+        size: (height, width) of the source picture.
+
+    Returns:
+        (N, H, W) bool.
+    """
+    height, width = size
+    masks = np.zeros((len(logits), height, width), dtype=np.bool_)
+    for low, mask in zip(logits, masks, strict=True):
+        if (low > 0).any():
+            mask[:] = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR) > 0
+    return masks
+
+
+def mask_to_input(mask: NDArray[np.bool_], image_size: int) -> Tensor:
+    """Return a mask prompt at the model's input size.
+
+    Same resampling as `add_new_mask` of SAM 2's video predictor.
+
+    Args:
+        mask: (H, W) bool at source size.
+        image_size: side of the model's input in pixels.
+
+    Returns:
+        (1, 1, image_size, image_size) float32 of 0 and 1.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
+    if mask.shape == (image_size, image_size):
+        return tensor
+    resized = torch.nn.functional.interpolate(
+        tensor,
+        size=(image_size, image_size),
+        mode="bilinear",
+        align_corners=False,
+        antialias=True,
+    )
+    return (resized >= 0.5).float()

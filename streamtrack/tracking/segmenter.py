@@ -1,0 +1,382 @@
+"""The model: SAM 2's own modules with the memory bank as an argument.
+
+- `encode` once per frame, `track` all objects that have no prompt, `prompt` one object,
+  `remember` what was segmented. The caller stores what `remember` returns.
+- Objects whose memories have the same shape go through the model as one batch;
+  `batched=False` steps them one by one, bit-equal to SAM 2's video predictor.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import sam2  # noqa: F401  (registers its model configurations with hydra)
+import torch
+import torch.nn.functional as F
+from hydra import compose
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+from torch import Tensor
+
+from streamtrack.errors import CheckpointError, ConfigError
+from streamtrack.tracking.devices import device_errors
+from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED, FrameMemory, MemoryView
+
+logger = logging.getLogger(__name__)
+
+_MASK_LOGIT_LIMIT = 32.0  # clamp of a previous mask given as prompt (sam2_video_predictor.py:244)
+_SIZE_STEP = 32  # coarsest stride of every trunk
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """One frame's image features, finest first, as SAM 2 flattens them."""
+
+    maps: tuple[Tensor, ...]
+    """Each (h*w, 1, C)."""
+    positions: tuple[Tensor, ...]
+    """Each (h*w, 1, C): position code of the map beside it."""
+    sizes: tuple[tuple[int, int], ...]
+    """Each (h, w)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """The decoder's answer for one object on one frame."""
+
+    logits: Tensor
+    """(1, 1, h, w) float32 low-resolution mask logits."""
+    high_logits: Tensor
+    """(1, 1, S, S) float32 mask logits at the model's input size."""
+    pointer: Tensor
+    """(1, D)."""
+    object_score: Tensor
+    """(1, 1) logit."""
+    predicted_iou: Tensor
+    """(1,) of the mask chosen."""
+    candidates: Tensor | None
+    """(3, h, w) logits, best predicted IoU first, when the decoder offered three."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointInput:
+    """Clicks and box corners in the model's input pixels."""
+
+    coords: Tensor
+    """(1, N, 2) float32, (x, y)."""
+    labels: Tensor
+    """(1, N) int32: 0 background, 1 foreground, 2 and 3 box corners."""
+
+    def joined(self, more: "PointInput") -> "PointInput":
+        """Return these points followed by `more`."""
+        coords = torch.cat([self.coords, more.coords], dim=1)
+        return PointInput(coords, torch.cat([self.labels, more.labels], dim=1))
+
+
+def build_sam2(config: str, *, image_size: int) -> SAM2Base:
+    """Build an official SAM 2 model with random weights from its published configuration.
+
+    The options are those of `build_sam2_video_predictor(apply_postprocessing=True)`.
+
+    Args:
+        config: name inside the sam2 package, such as "configs/sam2.1/sam2.1_hiera_t.yaml".
+        image_size: side of the input in pixels, a multiple of 32.
+
+    Raises:
+        ConfigError: the image size is not a positive multiple of 32.
+    """
+    check_image_size(image_size)
+    decoder = "++model.sam_mask_decoder_extra_args.dynamic_multimask"
+    overrides = [
+        f"{decoder}_via_stability=true",
+        f"{decoder}_stability_delta=0.05",
+        f"{decoder}_stability_thresh=0.98",
+        "++model.binarize_mask_from_pts_for_mem_enc=true",
+        f"++model.max_cond_frames_in_attn={PROMPTED_FRAMES_ATTENDED}",
+        f"++model.image_size={image_size}",
+    ]
+    settings = compose(config_name=config, overrides=overrides)
+    OmegaConf.resolve(settings)
+    model: SAM2Base = instantiate(settings.model, _recursive_=True)
+    return model.eval()
+
+
+def check_image_size(image_size: int) -> None:
+    """Raise ConfigError unless the size is a positive multiple of 32."""
+    if image_size < 2 * _SIZE_STEP or image_size % _SIZE_STEP:
+        raise ConfigError(
+            f"The image size is {image_size}, but must be a multiple of {_SIZE_STEP} of at least "
+            f"{2 * _SIZE_STEP}; try 512."
+        )
+
+
+def load_weights(model: SAM2Base, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load weights strictly.
+
+    Raises:
+        CheckpointError: the weights do not fit the model.
+    """
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{origin} does not fit the model ({reason}); give the checkpoint of this model."
+        ) from None
+
+
+class Segmenter:
+    """One model on one device; holds no state of any stream."""
+
+    def __init__(
+        self,
+        model: SAM2Base,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        batched: bool = True,
+    ) -> None:
+        """Move the model to its device.
+
+        Args:
+            model: in eval mode.
+            device: "cpu", "cuda", "cuda:N" or "mps".
+            dtype: float32, or bfloat16/float16 for autocast.
+            batched: step objects together; False is the exact reference path.
+
+        Raises:
+            DeviceError: the device cannot hold the model.
+        """
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.batched = batched
+        with device_errors(device):
+            self._model = model.to(self.device).eval()
+        self._memory_position: Tensor | None = None  # constant of the model, (h*w, 1, C)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the model's square input in pixels."""
+        return int(self._model.image_size)
+
+    @property
+    def mask_memories(self) -> int:
+        """Ordinary mask memories the model reads."""
+        return int(self._model.num_maskmem) - 1
+
+    @property
+    def pointers(self) -> int:
+        """Ordinary object pointers the model reads; 0 for a model without pointers."""
+        model = self._model
+        return int(model.max_obj_ptrs_in_encoder) - 1 if model.use_obj_ptrs_in_encoder else 0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Enter inference on the device; foreign errors leave as DeviceError."""
+        mixed = torch.autocast(
+            self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        )
+        with device_errors(str(self.device)), torch.inference_mode(), mixed:
+            yield
+
+    def encode(self, image: Tensor) -> Features:
+        """Return the features of one normalised image, (3, S, S) float32."""
+        encoded = self._model.forward_image(image[None].to(self.device))
+        _, maps, positions, sizes = self._model._prepare_backbone_features(encoded)
+        return Features(tuple(maps), tuple(positions), tuple(sizes))
+
+    def track(self, features: Features, views: Sequence[MemoryView]) -> list[Segmentation]:
+        """Segment objects without prompts by their memories, in the order of `views`."""
+        results: dict[int, Segmentation] = {}
+        for group in self._groups(views):
+            conditioned = self._attend(features, [views[i] for i in group])
+            found = self._decode(features, conditioned, points=None, previous=None, initial=False)
+            results.update(zip(group, found, strict=True))
+        return [results[i] for i in range(len(views))]
+
+    def prompt(
+        self,
+        features: Features,
+        view: MemoryView | None,
+        points: PointInput,
+        previous: Tensor | None,
+    ) -> Segmentation:
+        """Segment one object from points or a box.
+
+        Args:
+            features: of the frame the prompt was made on.
+            view: the object's memories there; None on its initial frame.
+            points: clicks and box corners.
+            previous: (1, 1, h, w) logits of the mask so far on this frame.
+        """
+        if view is None:
+            top = features.maps[-1] + self._model.no_mem_embed
+            conditioned = self._unflatten(top, features.sizes[-1])
+        else:
+            conditioned = self._attend(features, [view])
+        if previous is not None:
+            previous = previous.clamp(-_MASK_LOGIT_LIMIT, _MASK_LOGIT_LIMIT)
+        return self._decode(
+            features, conditioned, points=points, previous=previous, initial=view is None
+        )[0]
+
+    def prompt_mask(self, features: Features, mask: Tensor) -> Segmentation:
+        """Take a given mask, (1, 1, S, S) of 0 and 1, as one object's segmentation."""
+        top = self._unflatten(features.maps[-1], features.sizes[-1])
+        outputs = self._model._use_mask_as_output(
+            top, self._fine_maps(features, 1), mask.to(self.device)
+        )
+        _, _, ious, low, high, pointer, score = outputs
+        return Segmentation(low, high, pointer, score, ious[:, 0], None)
+
+    def remember(
+        self, features: Features, found: Sequence[Segmentation], *, prompted: bool
+    ) -> list[FrameMemory]:
+        """Return the memories of segmentations, in order.
+
+        Prompted frames are remembered by their binarised low-resolution mask, tracked ones
+        by their high-resolution logits, as SAM 2's video predictor does.
+        """
+        memories = []
+        for group in self._chunks(list(found)):
+            high = torch.cat([one.high_logits for one in group])
+            if prompted:
+                side = self.image_size
+                low = torch.cat([one.logits for one in group])
+                high = F.interpolate(low, size=(side, side), mode="bilinear", align_corners=False)
+            encoded, positions = self._model._encode_new_memory(
+                current_vision_feats=[m.expand(-1, len(group), -1) for m in features.maps],
+                feat_sizes=list(features.sizes),
+                pred_masks_high_res=high,
+                object_score_logits=torch.cat([one.object_score for one in group]),
+                is_mask_from_pts=prompted,
+            )
+            if self._memory_position is None:
+                self._memory_position = positions[-1][:1].flatten(2).permute(2, 0, 1).clone()
+            stored = encoded.to(torch.bfloat16)  # always, even in fp32: sam2_video_predictor.py:781
+            memories += [
+                FrameMemory(stored[i : i + 1].clone(), one.pointer.clone())
+                for i, one in enumerate(group)
+            ]
+        return memories
+
+    def _groups(self, views: Sequence[MemoryView]) -> list[list[int]]:
+        if not self.batched:
+            return [[i] for i in range(len(views))]
+        by_shape: dict[tuple[int, int], list[int]] = {}
+        for i, view in enumerate(views):
+            by_shape.setdefault(view.shape, []).append(i)
+        return list(by_shape.values())
+
+    def _chunks(self, found: list[Segmentation]) -> list[list[Segmentation]]:
+        if self.batched:
+            return [found] if found else []
+        return [[one] for one in found]
+
+    def _attend(self, features: Features, views: Sequence[MemoryView]) -> Tensor:
+        """Return features conditioned on memories of equal shape, (B, C, h, w)."""
+        tokens = [self._tokens(view) for view in views]
+        memory = torch.cat([memory for memory, _, _ in tokens], dim=1)  # (M, B, C)
+        position = torch.cat([position for _, position, _ in tokens], dim=1)
+        batch = len(views)
+        attended = self._model.memory_attention(
+            curr=[features.maps[-1].expand(-1, batch, -1)],
+            curr_pos=[features.positions[-1].expand(-1, batch, -1)],
+            memory=memory,
+            memory_pos=position,
+            num_obj_ptr_tokens=tokens[0][2],
+        )
+        return self._unflatten(attended, features.sizes[-1])
+
+    def _tokens(self, view: MemoryView) -> tuple[Tensor, Tensor, int]:
+        """Return memory tokens (M, 1, C), their position codes, and how many are pointers."""
+        model = self._model
+        assert self._memory_position is not None, "a view has memories, so one was encoded"
+        memory = [f.flatten(2).permute(2, 0, 1) for _, f in view.features]
+        position = [
+            self._memory_position + model.maskmem_tpos_enc[model.num_maskmem - t_pos - 1]
+            for t_pos, _ in view.features
+        ]
+        pointer_tokens = 0
+        if view.pointers and model.use_obj_ptrs_in_encoder:
+            pointers, codes = self._pointer_tokens(view)
+            memory.append(pointers)
+            position.append(codes)
+            pointer_tokens = len(pointers)
+        codes = torch.cat(position)
+        return torch.cat(memory).to(codes.dtype), codes, pointer_tokens
+
+    def _pointer_tokens(self, view: MemoryView) -> tuple[Tensor, Tensor]:
+        """Return object pointers split into memory-sized tokens and their temporal codes."""
+        model = self._model
+        pointers = torch.stack([pointer for _, pointer in view.pointers])  # (P, 1, D)
+        signed = model.use_signed_tpos_enc_to_obj_ptrs
+        ago = [distance if signed else abs(distance) for distance, _ in view.pointers]
+        if model.add_tpos_enc_to_obj_ptrs:
+            width = model.hidden_dim if model.proj_tpos_enc_in_obj_ptrs else model.mem_dim
+            scaled = torch.tensor(ago).to(self.device) / (model.max_obj_ptrs_in_encoder - 1)
+            codes = model.obj_ptr_tpos_proj(get_1d_sine_pe(scaled, dim=width))
+            codes = codes.unsqueeze(1).expand(-1, 1, model.mem_dim)
+        else:
+            codes = pointers.new_zeros(len(ago), 1, model.mem_dim)
+        split = model.hidden_dim // model.mem_dim
+        if split > 1:
+            pointers = pointers.reshape(-1, 1, split, model.mem_dim)
+            pointers = pointers.permute(0, 2, 1, 3).flatten(0, 1)  # (P * split, 1, C)
+            codes = codes.repeat_interleave(split, dim=0)
+        return pointers, codes
+
+    def _decode(
+        self,
+        features: Features,
+        conditioned: Tensor,
+        *,
+        points: PointInput | None,
+        previous: Tensor | None,
+        initial: bool,
+    ) -> list[Segmentation]:
+        """Run the mask decoder on (B, C, h, w) conditioned features."""
+        batch = len(conditioned)
+        inputs = None
+        if points is not None:
+            inputs = {
+                "point_coords": points.coords.to(self.device),
+                "point_labels": points.labels.to(self.device),
+            }
+        several = self._model._use_multimask(initial, inputs)
+        outputs = self._model._forward_sam_heads(
+            backbone_features=conditioned,
+            point_inputs=inputs,
+            mask_inputs=previous,
+            high_res_features=self._fine_maps(features, batch),
+            multimask_output=several,
+        )
+        all_low, _, ious, low, high, pointer, score = outputs
+        best, order = ious.float().max(dim=1).values, ious.argsort(dim=1, descending=True)
+        return [
+            Segmentation(
+                low[i : i + 1],
+                high[i : i + 1],
+                pointer[i : i + 1],
+                score[i : i + 1],
+                best[i : i + 1],
+                all_low[i, order[i]] if several and points is not None else None,
+            )
+            for i in range(batch)
+        ]
+
+    def _fine_maps(self, features: Features, batch: int) -> list[Tensor] | None:
+        fine = [
+            self._unflatten(m, size).expand(batch, -1, -1, -1)
+            for m, size in zip(features.maps[:-1], features.sizes[:-1], strict=True)
+        ]
+        return fine or None
+
+    @staticmethod
+    def _unflatten(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn (h*w, B, C) into (B, C, h, w)."""
+        unflattened: Tensor = tokens.permute(1, 2, 0).unflatten(2, size)
+        return unflattened

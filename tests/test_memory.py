@@ -1,0 +1,104 @@
+"""The memory bank keeps what SAM 2 can read and nothing else."""
+
+import pytest
+import torch
+
+from streamtrack.tracking.memory import UNDO_DEPTH, FrameMemory, MemoryBank
+
+
+def memory(value: float = 0.0) -> FrameMemory:
+    return FrameMemory(
+        torch.full((1, 4, 2, 2), value, dtype=torch.bfloat16),
+        torch.full((1, 8), value, dtype=torch.float32),
+    )
+
+
+def filled(frames: int, prompted: tuple[int, ...] = (0,)) -> MemoryBank:
+    bank = MemoryBank()
+    for index in range(frames):
+        bank.add(index, memory(index))
+        if index in prompted:
+            bank.add_prompted(index, memory(index))
+    return bank
+
+
+def test_a_view_reads_six_masks_and_fifteen_pointers_beside_the_prompted_frame() -> None:
+    view = filled(40).view(40)
+    assert [t_pos for t_pos, _ in view.features] == [0, 1, 2, 3, 4, 5, 6]
+    assert [ago for ago, _ in view.pointers] == [40, *range(1, 16)]
+    assert [float(f.max()) for _, f in view.features] == [0, 34, 35, 36, 37, 38, 39]
+
+
+def test_missing_frames_are_skipped_not_padded() -> None:
+    bank = filled(3)
+    bank.add(5, memory(5))
+    assert [t_pos for t_pos, _ in bank.view(6).features] == [0, 2, 3, 6]
+
+
+def test_the_bank_stops_growing() -> None:
+    bank = filled(25)
+    steady = bank.state_bytes
+    for index in range(25, 500):
+        bank.add(index, memory())
+    assert bank.state_bytes == steady
+
+
+def test_the_bank_stops_growing_when_every_frame_is_prompted() -> None:
+    bank = filled(40, prompted=tuple(range(40)))
+    steady = bank.state_bytes
+    for index in range(40, 120):
+        bank.add(index, memory())
+        bank.add_prompted(index, memory())
+    assert bank.state_bytes == steady
+    assert bank.prompted_frames == (115, 116, 117, 118, 119)
+
+
+def test_only_the_four_newest_prompted_frames_are_attended_as_prompted() -> None:
+    view = filled(60, prompted=(0, 10, 20, 30, 40, 50)).view(60)
+    assert [float(f.max()) for t_pos, f in view.features if t_pos == 0] == [50, 40, 30, 20]
+
+
+def test_an_unselected_prompted_frame_inside_the_window_reads_as_ordinary_memory() -> None:
+    view = filled(10, prompted=(2, 4, 6, 7, 8, 9)).view(10)
+    ordinary = {t_pos: float(f.max()) for t_pos, f in view.features if t_pos}
+    assert ordinary == {1: 4, 2: 5}
+
+
+def test_undo_restores_the_frame_as_it_was_before_the_correction() -> None:
+    bank = filled(10)
+    before = bank.view(10)
+    bank.add_prompted(9, memory(99))
+    assert bank.undo()
+    after = bank.view(10)
+    assert [float(f.max()) for _, f in after.features] == [
+        float(f.max()) for _, f in before.features
+    ]
+
+
+def test_undo_drops_what_was_learned_from_the_correction() -> None:
+    bank = filled(10, prompted=(0, 6))
+    assert bank.undo()
+    assert [float(f.max()) for _, f in bank.view(10).features] == [0, 4, 5, 6]
+
+
+def test_undo_of_a_second_prompt_on_one_frame_keeps_the_first() -> None:
+    bank = filled(1)
+    bank.add_prompted(0, memory(7))
+    assert bank.undo()
+    assert float(bank.view(1).features[0][1].max()) == 0
+
+
+def test_undo_of_the_only_prompt_says_that_nothing_is_left() -> None:
+    assert not filled(5).undo()
+
+
+@pytest.mark.parametrize("prompts", [UNDO_DEPTH, UNDO_DEPTH + 5])
+def test_prompts_on_one_frame_are_kept_to_a_bound(prompts: int) -> None:
+    bank = filled(1)
+    for value in range(prompts + 1):
+        bank.add_prompted(0, memory(value))
+    one = memory()
+    assert one.features is not None
+    size = one.features.numel() * 2 + one.pointer.numel() * 4
+    # the prompted memory, the earlier ones, and the ordinary one they replaced
+    assert bank.state_bytes == size * (1 + UNDO_DEPTH + 1)
