@@ -1,0 +1,52 @@
+# make setup | run | test | check | bench | train | wheel | clean
+#
+# `make setup` creates .venv with everything in it; it takes seconds when nothing changed.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev system run test check lint bench train wheel clean
+
+help:
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt .ci/install
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" .ci/install
+
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# What the browser and camera tests need from the system; quiet when present.
+system:
+	@.ci/system-packages
+
+run: setup
+	@$(VENV)/bin/streamtrack serve demo
+
+test: setup-dev system lint
+	@$(PY) -m pytest --timeout 300
+
+check: setup-dev lint
+	@$(PY) -m pytest -m "not slow and not browser and not rtsp and not data and not gpu"
+
+lint: setup-dev
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+bench: setup-dev
+	@$(PY) benchmarks/step.py --peer upstream --size 512 --objects 1 4
+
+wheel: setup-dev
+	@$(PY) -m build --wheel --no-isolation --outdir dist .
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
