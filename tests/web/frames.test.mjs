@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { FrameRing, frameReference } from "../../web/frames.js";
+
+const record = (expectedDisplayTime, more = {}) => ({ expectedDisplayTime, width: 1280, height: 720, ...more });
+
+function ring(...times) {
+  const frames = new FrameRing();
+  for (const time of times) frames.push(record(time, { rtpTimestamp: time * 90 }));
+  return frames;
+}
+
+test("the frame under a click is the newest that was on display by then", () => {
+  assert.equal(ring(100, 133, 166).shownAt(150).expectedDisplayTime, 133);
+});
+
+test("a frame on display at the very moment counts", () => {
+  assert.equal(ring(100, 133).shownAt(133).expectedDisplayTime, 133);
+});
+
+test("a frame that is still to be displayed does not count", () => {
+  assert.equal(ring(200).shownAt(150), null);
+});
+
+test("the ring keeps the last 32 frames", () => {
+  const frames = ring(...Array.from({ length: 50 }, (_, index) => index));
+  assert.equal(frames.length, 32);
+  assert.equal(frames.shownAt(17), null);
+  assert.equal(frames.shownAt(18).expectedDisplayTime, 18);
+});
+
+test("a reference is the raw RTP timestamp with the size that was seen", () => {
+  const at = frameReference(record(100, { rtpTimestamp: 2728575192 }), 120);
+  assert.deepEqual(at, { rtp: 2728575192, w: 1280, h: 720 });
+});
+
+test("an RTP timestamp of zero is a timestamp", () => {
+  assert.equal(frameReference(record(100, { rtpTimestamp: 0 }), 120).rtp, 0);
+});
+
+test("without a timestamp the age counts the display, the way here and half the round trip", () => {
+  assert.deepEqual(frameReference(record(100, { receiveTime: 80 }), 130, 10), { age_ms: 30 + 20 + 5 });
+});
+
+test("without any record the age is still an estimate", () => {
+  assert.ok(frameReference(null, 130).age_ms > 0);
+});

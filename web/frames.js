@@ -1,0 +1,64 @@
+/** Which frame a person saw: a ring of what the browser has presented. */
+
+const KEPT = 32;
+/** Network, decoder and display of a frame whose way here is unknown; guess. */
+const UNSEEN_MS = 60;
+
+/** The last frames that requestVideoFrameCallback reported, oldest first. */
+export class FrameRing {
+  #records = [];
+
+  /** Add the metadata of a presented frame. */
+  push(metadata) {
+    this.#records.push(metadata);
+    if (this.#records.length > KEPT) this.#records.shift();
+  }
+
+  get newest() {
+    return this.#records.at(-1) ?? null;
+  }
+
+  get length() {
+    return this.#records.length;
+  }
+
+  /** The frame on display at `time` (an event's timeStamp in ms); null when none was yet. */
+  shownAt(time) {
+    return this.#records.findLast((record) => record.expectedDisplayTime <= time) ?? null;
+  }
+
+  clear() {
+    this.#records = [];
+  }
+}
+
+/**
+ * The `at` of a prompt made at `time`: the frame's RTP timestamp where the browser tells it, else
+ * an estimate of the frame's age, with `rtt` the round trip to the server in ms where known.
+ */
+export function frameReference(record, time, rtt = null) {
+  if (record === null) return { age_ms: Math.round(UNSEEN_MS + (rtt ?? 0) / 2) };
+  if (record.rtpTimestamp !== undefined) {
+    return { rtp: record.rtpTimestamp, w: record.width, h: record.height };
+  }
+  const shownFor = Math.max(0, time - record.expectedDisplayTime);
+  return { age_ms: Math.round(shownFor + wayHere(record) + (rtt ?? 0) / 2) };
+}
+
+/** Milliseconds from a frame's arrival in the browser to its display. */
+function wayHere(record) {
+  if (record.receiveTime === undefined) return UNSEEN_MS;
+  return Math.max(0, record.expectedDisplayTime - record.receiveTime);
+}
+
+/** Call `onFrame(metadata)` for every frame `video` presents, where the browser can; returns a stop. */
+export function watchFrames(video, onFrame) {
+  if (!("requestVideoFrameCallback" in video)) return () => {};
+  let handle = 0;
+  const next = (_, metadata) => {
+    handle = video.requestVideoFrameCallback(next);
+    onFrame(metadata);
+  };
+  handle = video.requestVideoFrameCallback(next);
+  return () => video.cancelVideoFrameCallback(handle);
+}
