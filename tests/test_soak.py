@@ -1,0 +1,41 @@
+"""Ten thousand frames: the state stays constant and the process does not grow."""
+
+import gc
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from streamtrack.tracking.nano import build_nano
+from streamtrack.tracking.prompts import Prompt
+from streamtrack.tracking.segmenter import Segmenter
+from streamtrack.tracking.tracker import Tracker
+
+FRAMES = 10_000
+WARM_UP = 2_000
+GROWTH_LIMIT_MIB = 16  # noise of the allocator; a leak of one memory a frame would be gigabytes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ten_thousand_frames_with_three_objects_use_constant_memory() -> None:
+    torch.manual_seed(0)
+    stream = Tracker(Segmenter(build_nano(image_size=64)), model="random").open()
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(16)]
+    prompts = [Prompt(i, box=[8 * i, 8, 8 * i + 20, 40]) for i in (1, 2, 3)]
+    process = psutil.Process()
+    sizes, resident = set(), 0
+    for index in range(FRAMES):
+        corrections = [Prompt(1 + index // 100 % 3, points=[[30, 30]])] if index % 100 == 0 else []
+        stream.step(pictures[index % 16], prompts if index == 0 else corrections)
+        if index == WARM_UP:
+            gc.collect()
+            resident = process.memory_info().rss
+        if index > WARM_UP and index % 100 == 99:
+            sizes.add(stream.state_bytes)
+    gc.collect()
+    assert stream.object_ids == (1, 2, 3)
+    assert (process.memory_info().rss - resident) / 2**20 < GROWTH_LIMIT_MIB
+    assert max(sizes) - min(sizes) == 0
