@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 _Commands = argparse._SubParsersAction  # the type add_subparsers returns; it has no public name
 
 
-def _add_serve(commands: "_Commands[argparse.ArgumentParser]") -> None:
+def _add_serve(commands: "_Commands[_Parser]") -> None:
     serve = commands.add_parser(
         "serve", help="show sources in the browser and follow what is clicked", allow_abbrev=False
     )
@@ -62,7 +62,7 @@ def _add_serve(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _add_model(serve)
 
 
-def _add_run(commands: "_Commands[argparse.ArgumentParser]") -> None:
+def _add_run(commands: "_Commands[_Parser]") -> None:
     run = commands.add_parser(
         "run",
         help="follow prompted objects through a source and export the result",
@@ -99,7 +99,7 @@ def _add_run(commands: "_Commands[argparse.ArgumentParser]") -> None:
     _add_model(run)
 
 
-def _add_others(commands: "_Commands[argparse.ArgumentParser]") -> None:
+def _add_others(commands: "_Commands[_Parser]") -> None:
     commands.add_parser("models", help="list models: what is here, what fits, what auto takes")
     download = commands.add_parser("download", help="download a model's weights")
     download.add_argument("model", metavar="MODEL", help="a name that `streamtrack models` lists")

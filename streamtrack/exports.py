@@ -178,7 +178,7 @@ def writing(path: Path) -> Iterator[None]:
 def _overlay(one: TrackedObject) -> OverlayObject:
     return OverlayObject(
         object_id=one.object_id,
-        name=f"object {one.object_id}",
+        name="",
         state=one.state,
         score=one.score,
         mask=one.mask,

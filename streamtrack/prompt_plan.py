@@ -151,7 +151,7 @@ def _parse_click(text: str) -> tuple[tuple[float, float], int, int, int]:
             raise ValueError
         return (x, y), label, _whole(fields, 3, default=1, least=1), _whole(fields, 4, default=0)
     except ValueError:
-        raise _wrong("--click", text, f"{CLICK_FORM}; LABEL is 1 on the object, 0 off it") from None
+        raise _wrong("--click", text, CLICK_FORM) from None
 
 
 def _parse_box(text: str) -> tuple[list[float], int, int]:
@@ -251,15 +251,24 @@ def _parse_line(line: str, origin: str) -> PlannedPrompt:
         content = _Line.model_validate(json.loads(line))
         mask = None if content.mask is None else decode_rle(content.mask)
     except ValidationError as exc:
-        problem = exc.errors(include_url=False)[0]
-        place = ".".join(map(str, problem["loc"])) or "the line"
-        raise ConfigError(f"{origin}: {place}: {problem['msg']}.") from exc
-    except json.JSONDecodeError as exc:
-        raise ConfigError(f"{origin}: this is not JSON ({exc.msg}).") from exc
-    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"{origin}: {_complaint(exc)}.") from exc
+    except (json.JSONDecodeError, RecursionError) as exc:
+        raise ConfigError(f"{origin}: this is not JSON.") from exc
+    except ValueError as exc:  # of the mask
         raise ConfigError(f"{origin}: {exc}") from exc
     prompt = Prompt(content.object, content.points, content.labels, content.box, mask)
     return PlannedPrompt(content.frame, prompt, origin)
+
+
+def _complaint(error: ValidationError) -> str:
+    """Return what is wrong with a line, in words without full stop."""
+    problem = error.errors(include_url=False)[0]
+    place = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"the key {place} is unknown; known are {', '.join(_Line.model_fields)}"
+    if not place:
+        return "a line must be a JSON object"
+    return f"{place}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 
 
 def _number(text: str) -> float:
@@ -281,4 +290,7 @@ def _whole(fields: Sequence[str], place: int, *, default: int, least: int = 0) -
 
 
 def _wrong(flag: str, text: str, form: str) -> ConfigError:
-    return ConfigError(f"{flag} {text} is not of the form {form}, in pixels of the source.")
+    return ConfigError(
+        f"{flag} {text} is not of the form {form}; coordinates are source pixels, LABEL is 0 or 1, "
+        "OBJECT counts from 1 and FRAME from 0."
+    )
