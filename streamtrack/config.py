@@ -94,7 +94,7 @@ class OverlayConfig(_Section):
     fill_alpha: Alpha = 0.45
     outline: bool = True
     labels: bool = True
-    visible: bool = True
+    masks: bool = True
 
 
 class DisplayConfig(_Section):

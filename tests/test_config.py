@@ -77,8 +77,9 @@ def test_overrides_win_over_the_file_and_none_is_left_out(tmp_path: Path) -> Non
 
 
 def test_credentials_never_show_in_a_configuration_or_its_errors(tmp_path: Path) -> None:
-    config = load_config(None, {"sources": {"cam": "rtsp://me:canary@host/x"},
-                                "server": {"token": "canary"}})
+    config = load_config(
+        None, {"sources": {"cam": "rtsp://me:canary@host/x"}, "server": {"token": "canary"}}
+    )
     assert "canary" not in repr(config) and "canary" not in str(config.model_dump(mode="json"))
     path = written(tmp_path, "sources: {cam: {source: 'rtsp://me:canary@host', loop: maybe}}")
     with pytest.raises(ConfigError) as caught:

@@ -1,0 +1,131 @@
+"""A stream's place before the tracker, and what the two sides of it look like."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtrack.commands import Applied, Busy, Change, Click, StreamFrame
+from streamtrack.tracking.prompts import Prompt, Tracked
+
+COMMANDS_KEPT = 64
+
+Command = Click | Change
+Answer = Future[Applied]
+
+
+class TrackingStreamLike(Protocol):
+    """What the thread needs of tracking.tracker.TrackingStream."""
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Ids of the objects followed now."""
+
+    def check(self, prompt: Prompt, size: tuple[int, int]) -> None:
+        """Raise PromptError if step would refuse the prompt on a (height, width) picture."""
+
+    def step(self, picture: NDArray[np.uint8], prompts: Sequence[Prompt] = ()) -> Tracked:
+        """Follow the objects onto a (H, W, 3) uint8 RGB picture."""
+
+    def remove(self, object_id: int) -> None:
+        """Forget an object."""
+
+    def undo(self, object_id: int) -> bool:
+        """Take back an object's last prompt."""
+
+    def reset(self) -> None:
+        """Forget all objects."""
+
+
+class TrackerLike(Protocol):
+    """What the thread needs of tracking.tracker.Tracker."""
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+
+    @property
+    def device(self) -> str:
+        """The device it runs on."""
+
+    def open(self, *, max_objects: int = 32) -> TrackingStreamLike:
+        """Begin to follow objects in one more stream."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What one turn of the tracker gave a stream."""
+
+    frame: StreamFrame
+    """The frame that was stepped."""
+    tracked: Tracked
+    """The objects on exactly that frame."""
+    names: dict[int, str]
+    """Names by object id."""
+    repeated: bool
+    """True when the frame had been handed out before: no new one came."""
+
+
+class LaneOwner(Protocol):
+    """The stream at the end of a lane; called on the tracking thread."""
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Take the result of a step."""
+
+    def on_device_failed(self, reason: str) -> None:
+        """Hear that the device failed and the objects are gone."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One stream's place before the tracker; its fields are guarded by the thread's condition."""
+
+    stream_id: str
+    owner: LaneOwner
+    changed: threading.Condition
+    newest: StreamFrame | None = None
+    fresh: bool = False
+    """newest waits for its step."""
+    engaged: bool = False
+    """Frames go through the tracker rather than straight to the display."""
+    closed: bool = False
+    commands: deque[tuple[Command, Answer]] = field(default_factory=deque)
+    served: int = 0
+    dropped: int = 0
+    """Frames replaced before the tracker took them."""
+    tracking: TrackingStreamLike | None = None
+    names: dict[int, str] = field(default_factory=dict)
+    alone: int = 0
+    """How many of the next prompts get a step of their own, after a step refused several."""
+
+    def offer(self, frame: StreamFrame) -> bool:
+        """Leave the newest frame; return whether the tracker will hand it out."""
+        with self.changed:
+            self.newest = frame
+            if not self.engaged:
+                return False
+            self.dropped += self.fresh
+            self.fresh = True
+            self.changed.notify()
+            return True
+
+    def submit(self, command: Command) -> Answer:
+        """Queue a command; its future ends with what was done or a StreamtrackError.
+
+        Raises:
+            Busy: the queue is full or the stream has ended.
+        """
+        answer: Answer = Future()
+        with self.changed:
+            if self.closed:
+                raise Busy(f"The stream {self.stream_id} has ended; choose another.")
+            if len(self.commands) >= COMMANDS_KEPT:
+                raise Busy(f"{COMMANDS_KEPT} commands are waiting already; try again in a moment.")
+            self.commands.append((command, answer))
+            self.changed.notify()
+        return answer

@@ -1,0 +1,118 @@
+"""Prometheus metrics of a server, in a registry of its own.
+
+Counts and states are read when asked for; only latencies are collected as they happen.
+Labels are stream ids, never viewers or addresses.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReading:
+    """What is counted of one stream."""
+
+    stream_id: str
+    up: bool
+    frames: Mapping[str, int]
+    """Frames since the stream began, by stage: in, tracker, out."""
+    dropped: int
+    viewers: int
+    objects: int
+    reconnects: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is counted of a server."""
+
+    streams: tuple[StreamReading, ...]
+    model_ready: bool
+    loop_lag_s: float
+
+
+class Metrics(Collector):
+    """Collects what a server counts; text() gives it to Prometheus."""
+
+    def __init__(self, read: Callable[[], Reading]) -> None:
+        """Ask read() for the counts whenever they are wanted."""
+        self._read = read
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(self)
+        self._latency = Histogram(
+            "streamtrack_stage_latency_seconds",
+            "From a frame's arrival to the end of a stage.",
+            ("stream", "stage"),
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        self._clicks = Histogram(
+            "streamtrack_click_latency_seconds",
+            "From a click's coming to its mask.",
+            ("stream", "mode"),
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+
+    def latency_of(self, stream_id: str) -> Callable[[str, float], None]:
+        """Return a function that notes (stage, seconds) of a stream."""
+
+        def note(stage: str, seconds: float) -> None:
+            self._latency.labels(stream_id, stage).observe(seconds)
+
+        return note
+
+    def clicked(self, stream_id: str, mode: str, seconds: float) -> None:
+        """Note how long a click took to its mask."""
+        self._clicks.labels(stream_id, mode).observe(seconds)
+
+    def forget(self, stream_id: str) -> None:
+        """Drop the latencies of a stream that has ended: labels stay bounded."""
+        self._latency.remove_by_labels({"stream": stream_id})
+        self._clicks.remove_by_labels({"stream": stream_id})
+
+    def text(self) -> bytes:
+        """Return the Prometheus exposition."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the counts that are read from the server."""
+        reading = self._read()
+        frames = CounterMetricFamily(
+            "streamtrack_frames", "Frames by stage.", labels=("stream", "stage")
+        )
+        dropped = CounterMetricFamily(
+            "streamtrack_frames_dropped", "Frames replaced by newer ones.", labels=("stream",)
+        )
+        reconnects = CounterMetricFamily(
+            "streamtrack_source_reconnects", "Times a source came back.", labels=("stream",)
+        )
+        up = GaugeMetricFamily("streamtrack_source_up", "1 while it is live.", labels=("stream",))
+        viewers = GaugeMetricFamily("streamtrack_viewers", "Viewers now.", labels=("stream",))
+        objects = GaugeMetricFamily("streamtrack_objects", "Objects now.", labels=("stream",))
+        for one in reading.streams:
+            for stage, count in one.frames.items():
+                frames.add_metric((one.stream_id, stage), count)
+            for family, value in (
+                (dropped, one.dropped),
+                (reconnects, one.reconnects),
+                (up, int(one.up)),
+                (viewers, one.viewers),
+                (objects, one.objects),
+            ):
+                family.add_metric((one.stream_id,), value)
+        yield from (frames, dropped, reconnects, up, viewers, objects)
+        yield GaugeMetricFamily(
+            "streamtrack_model_ready", "1 when a model is loaded.", value=int(reading.model_ready)
+        )
+        yield GaugeMetricFamily(
+            "streamtrack_event_loop_lag_seconds",
+            "How late the event loop woke in the last second.",
+            value=reading.loop_lag_s,
+        )

@@ -1,0 +1,371 @@
+"""One stream: joins a source, the tracker, the display and the viewers.
+
+Frames enter on the capture thread. While no object is followed they go straight to the display;
+otherwise through the tracking thread, so that a picture never carries masks of another moment.
+The display thread draws, converts and hands out; nothing here runs on the event loop but queries.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtrack.commands import NoFrame, StreamFrame
+from streamtrack.display.overlay import OverlayObject, OverlaySettings, draw_overlay
+from streamtrack.fitting import FrameRateLimit, RateMeter, fit_picture
+from streamtrack.lane import Answer, Command, Lane, Outcome
+from streamtrack.masks import encode_rle
+from streamtrack.media.frame import Frame
+from streamtrack.media.ledger import Ledger, LedgerRow, MediaClock
+from streamtrack.media.slot import Slot
+from streamtrack.messages import (
+    Event,
+    Listener,
+    Message,
+    ObjectNow,
+    ObjectsNow,
+    Shown,
+    StatsNow,
+    Viewer,
+)
+from streamtrack.tracking.prompts import TrackedObject
+from streamtrack.tracking_thread import TrackingThread
+
+logger = logging.getLogger(__name__)
+
+StreamKind = Literal["camera", "publisher"]
+StreamState = Literal["connecting", "live", "lost", "ended", "failed"]
+
+REPEAT_S = 1.0
+"""A still source's last picture is sent again this often: a lost picture heals (guess)."""
+JPEG_QUALITY = 88
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """How a stream treats its pictures."""
+
+    max_long_px: int = 1280
+    max_short_px: int = 720
+    max_fps: float = 30.0
+    ledger_s: float = 10.0
+    overlay: OverlaySettings = OverlaySettings()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composition:
+    """A frame and the objects on exactly that frame."""
+
+    frame: StreamFrame
+    objects: tuple[OverlayObject, ...] = ()
+
+
+class Stream:
+    """One stream from its source to its viewers; close() ends it."""
+
+    def __init__(
+        self,
+        stream_id: str,
+        kind: StreamKind,
+        tracking: TrackingThread,
+        options: StreamOptions | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to serve; frames come by ingest()."""
+        self.id = stream_id
+        self.kind = kind
+        self.state: StreamState = "connecting"
+        self.reason = ""
+        self.options = options or StreamOptions()
+        self.overlay = self.options.overlay
+        self.ledger = Ledger(self.options.ledger_s)
+        self.on_latency: Callable[[str, float], None] = lambda stage, seconds: None
+        self._clock = clock
+        self._media_clock = MediaClock(clock())
+        self._entry = threading.Lock()
+        self._rate_limit = FrameRateLimit(self.options.max_fps)
+        self._frame_id = 0
+        self._epoch = 0
+        self._source: tuple[int, tuple[int, int]] | None = None
+        self._display: Slot[Composition] = Slot()
+        self._newest: Composition | None = None
+        self._shown: Shown | None = None
+        self._viewers: tuple[Viewer, ...] = ()
+        self._listeners: tuple[Listener, ...] = ()
+        self._objects = ObjectsNow(0, ())
+        self._late = 0
+        self._was_lost = False
+        self.meters = {name: RateMeter(clock) for name in ("in", "out", "tracker")}
+        self._step_ms = 0.0
+        self._tracking = tracking
+        self._lane: Lane = tracking.open_lane(stream_id, self)
+        self._closed = False
+        self._thread = threading.Thread(
+            target=self._show_all, name=f"display-{stream_id}", daemon=True
+        )
+        self._thread.start()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """End the stream; waits at most timeout seconds; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._tracking.close_lane(self._lane)
+        self._display.close()
+        self._tell(Event("stream_ended", {"stream": self.id}))
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    # Frames, on the capture thread
+
+    def ingest(self, frame: Frame) -> None:
+        """Take a frame of the source; frames above the stream's rate limit are passed over."""
+        if self._closed or not self._rate_limit.admit(frame.arrival):
+            return
+        self.meters["in"].tick()
+        picture = fit_picture(frame.picture, self.options.max_long_px, self.options.max_short_px)
+        stream_frame = self._identified(picture, frame.arrival, frame.size, frame.epoch)
+        if not self._lane.offer(stream_frame):
+            self._display.put(Composition(stream_frame))
+
+    def _identified(
+        self,
+        picture: NDArray[np.uint8],
+        moment: float,
+        source_size: tuple[int, int],
+        source_epoch: int,
+    ) -> StreamFrame:
+        """Give a picture its place in the stream's ledger."""
+        with self._entry:
+            source = (source_epoch, source_size)
+            if self._source is not None and source != self._source:
+                self._epoch += 1
+            self._source = source
+            self._frame_id += 1
+            height, width = picture.shape[:2]
+            pts90 = self._media_clock.pts90(moment)
+            row = LedgerRow(
+                self._frame_id, self._epoch, pts90, moment, source_size, (height, width)
+            )
+            self.ledger.add(row)
+        return StreamFrame(picture, row)
+
+    def _again(self, frame: StreamFrame) -> StreamFrame:
+        """Return the same picture as a new frame of the present moment."""
+        assert self._source is not None
+        epoch, _ = self._source
+        return self._identified(frame.picture, self._clock(), frame.row.source_size, epoch)
+
+    def source_changed(self, state: StreamState, reason: str) -> None:
+        """Note the state of the source; a lost source keeps the objects."""
+        before, self.state, self.reason = self.state, state, reason
+        if state in ("lost", "ended", "failed") and before == "live":
+            self._was_lost = True
+            self._tell(Event("source_lost", {"state": state, "reason": reason}))
+        elif state == "live" and self._was_lost:
+            self._was_lost = False
+            self._tell(Event("source_back"))
+
+    # Results, on the tracking thread
+
+    def on_outcome(self, outcome: Outcome) -> None:
+        """Show a stepped frame with its objects and tell the listeners about them."""
+        self.meters["tracker"].tick()
+        frame, tracked = outcome.frame, outcome.tracked
+        self._step_ms = float(tracked.notes.get("step", sum(_timings(tracked.notes))))
+        if outcome.repeated:
+            frame = self._again(frame)
+        objects = tuple(
+            _overlay_object(one, outcome.names.get(one.object_id, ""))
+            for one in tracked.objects.values()
+        )
+        self._display.put(Composition(frame, objects))
+        masks = any(listener.wants_masks for listener in self._listeners)
+        told = tuple(
+            _object_now(one, outcome.names.get(one.object_id, ""), masks)
+            for one in tracked.objects.values()
+        )
+        before = {one.object_id: one.state for one in self._objects.objects}
+        self._objects = ObjectsNow(outcome.frame.row.frame_id, told)
+        self._tell(self._objects)
+        for one in told:
+            if before.get(one.object_id, "tracked") != one.state:
+                kind: Literal["object_lost", "object_found"] = (
+                    "object_lost" if one.state == "lost" else "object_found"
+                )
+                self._tell(Event(kind, {"object": one.object_id, "frame_id": frame.row.frame_id}))
+
+    def on_device_failed(self, reason: str) -> None:
+        """Tell that the objects are gone; frames go on without masks."""
+        row = self.ledger.newest
+        self._objects = ObjectsNow(row.frame_id if row else 0, ())
+        self._tell(Event("device_failed", {"message": reason}))
+        self._tell(self._objects)
+        self._tell(Event("objects_reset"))
+
+    # Pictures, on the display thread
+
+    def _show_all(self) -> None:
+        """Show every composition until the stream is closed."""
+        while not self._closed:
+            composition = self._display.get(REPEAT_S)
+            try:
+                if composition is not None:
+                    self._show(composition)
+                elif self._newest is not None and self._viewers and not self._closed:
+                    newest = self._newest
+                    self._show(Composition(self._again(newest.frame), newest.objects))
+            except Exception:  # the thread's boundary: one bad picture does not end the video
+                logger.exception("[stream %s] a frame could not be shown", self.id)
+
+    def _show(self, composition: Composition) -> None:
+        """Draw one composition and hand it to the viewers."""
+        row = composition.frame.row
+        newest = self._newest
+        if newest is not None and row.frame_id <= newest.frame.row.frame_id:
+            self._late += 1
+            return
+        self._newest = composition
+        if self._viewers:
+            self._shown = self._drawn(composition)
+            for viewer in self._viewers:
+                viewer.show(self._shown)
+        now = self._clock()
+        self.ledger.shown(row.frame_id, now)
+        self.meters["out"].tick()
+        self.on_latency("display", now - row.t_capture)
+
+    def _drawn(self, composition: Composition) -> Shown:
+        """Draw the overlay and convert for the encoders."""
+        picture = draw_overlay(composition.frame.picture, composition.objects, self.overlay)
+        planes = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
+        return Shown(composition.frame.row, planes)
+
+    def snapshot(self, overlay: bool = True) -> bytes:
+        """Return the newest frame as JPEG; slow, keep it off the event loop.
+
+        Raises:
+            NoFrame: nothing has been shown yet.
+        """
+        newest = self._newest
+        if newest is None:
+            raise NoFrame(f"The stream {self.id} has not shown a frame yet; try again.")
+        picture = newest.frame.picture
+        if overlay:
+            picture = draw_overlay(picture, newest.objects, self.overlay)
+        flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), flags)
+        assert done
+        return data.tobytes()
+
+    # Queries and people, on the event loop
+
+    @property
+    def viewers(self) -> int:
+        """How many viewers look on."""
+        return len(self._viewers)
+
+    @property
+    def objects(self) -> ObjectsNow:
+        """The objects of the frame stepped last."""
+        return self._objects
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of the newest frame; None before the first."""
+        row = self.ledger.newest
+        return row.out_size if row else None
+
+    def submit(self, command: Command) -> Answer:
+        """Queue a command for the tracker (see Lane.submit)."""
+        return self._lane.submit(command)
+
+    def add_viewer(self, viewer: Viewer) -> None:
+        """Show every next picture to a viewer, and the newest one as soon as can be."""
+        self._viewers = (*self._viewers, viewer)
+        newest = self._newest
+        if newest is not None and len(self._viewers) == 1:
+            self._display.put(Composition(self._again(newest.frame), newest.objects))
+        elif self._shown is not None:
+            viewer.show(self._shown)
+
+    def remove_viewer(self, viewer: Viewer) -> None:
+        """Show a viewer nothing more."""
+        self._viewers = tuple(one for one in self._viewers if one is not viewer)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Tell a listener everything from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        """Tell a listener nothing more."""
+        self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+    def announce(self, message: Message) -> None:
+        """Tell every listener of this stream something."""
+        self._tell(message)
+
+    def row_by_rtp(self, rtp: int) -> LedgerRow | None:
+        """Return the ledger row of a frame some viewer was sent with this RTP timestamp."""
+        for viewer in self._viewers:
+            pts90 = viewer.locate(rtp)
+            if pts90 is not None and (row := self.ledger.by_pts(pts90)) is not None:
+                return row
+        return None
+
+    @property
+    def dropped(self) -> int:
+        """Frames replaced by newer ones before use."""
+        return self._lane.dropped + self._display.dropped + self._late
+
+    def stats(self) -> StatsNow:
+        """Return how the stream does now."""
+        newest = self._newest
+        row = self.ledger.by_frame(newest.frame.row.frame_id) if newest else None
+        age = (row.t_publish - row.t_capture) if row and row.t_publish is not None else 0.0
+        rates = {name: meter.rate() for name, meter in self.meters.items()}
+        return StatsNow(
+            fps_in=round(rates["in"], 1),
+            fps_out=round(rates["out"], 1),
+            fps_tracker=round(rates["tracker"], 1),
+            step_ms=round(self._step_ms, 1),
+            age_ms=round(1000 * age, 1),
+            dropped=self.dropped,
+            viewers=self.viewers,
+        )
+
+    def _tell(self, message: Message) -> None:
+        """Tell every listener."""
+        for listener in self._listeners:
+            listener.tell(message)
+
+
+def _timings(notes: dict[str, object]) -> list[float]:
+    """Return the milliseconds of a step's stages."""
+    return [float(value) for value in notes.values() if isinstance(value, int | float)]
+
+
+def _overlay_object(one: TrackedObject, name: str) -> OverlayObject:
+    """Return what is drawn of an object."""
+    return OverlayObject(one.object_id, name, one.state, one.score, one.mask, one.box)
+
+
+def _object_now(one: TrackedObject, name: str, with_mask: bool) -> ObjectNow:
+    """Return what is told of an object."""
+    return ObjectNow(
+        object_id=one.object_id,
+        name=name,
+        state=one.state,
+        score=round(one.score, 4),
+        predicted_iou=round(one.predicted_iou, 4),
+        box=one.box,
+        area=one.area,
+        rle=encode_rle(one.mask) if with_mask else None,
+    )

@@ -1,0 +1,189 @@
+"""Hand-written fakes that obey the project's protocols."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtrack.errors import DeviceError, PromptError, TooManyObjects, UnknownObject
+from streamtrack.masks import mask_box
+from streamtrack.media.frame import Frame
+from streamtrack.tracking.prompts import Prompt, Tracked, TrackedObject
+
+
+class FakeClock:
+    """A clock that moves only when told."""
+
+    def __init__(self, now: float = 100.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FakeTrackingStream:
+    """Follows colours: an object is what looks like the pixel under its first click."""
+
+    def __init__(self, tracker: "FakeTracker", max_objects: int) -> None:
+        self.tracker = tracker
+        self.max_objects = max_objects
+        self.colours: dict[int, NDArray[np.uint8]] = {}
+        self.clicks: dict[int, int] = {}
+        self.next_id = 1
+        self.index = 0
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        return tuple(self.colours)
+
+    def check(self, prompt: Prompt, size: tuple[int, int]) -> None:
+        if prompt.object_id is None and len(self.colours) >= self.max_objects:
+            raise TooManyObjects(f"The stream follows {self.max_objects} objects already.")
+        if prompt.object_id is not None and prompt.object_id not in self.colours:
+            raise UnknownObject(f"No object has the id {prompt.object_id}.")
+
+    def step(self, picture: NDArray[np.uint8], prompts: Sequence[Prompt] = ()) -> Tracked:
+        self.tracker.stepped(self, picture, prompts)
+        new = sum(prompt.object_id is None for prompt in prompts)
+        if len(self.colours) + new > self.max_objects:
+            raise TooManyObjects(f"The stream may follow {self.max_objects} objects only.")
+        prompted = tuple(self._prompted(picture, prompt) for prompt in prompts)
+        objects = {key: self._object(key, picture) for key in self.colours}
+        self.index += 1
+        return Tracked(self.index - 1, objects, prompted, {"track": 1.0})
+
+    def _prompted(self, picture: NDArray[np.uint8], prompt: Prompt) -> int:
+        object_id = prompt.object_id
+        if object_id is None:
+            object_id, self.next_id = self.next_id, self.next_id + 1
+            self.colours[object_id] = self._colour(picture, prompt)
+        self.clicks[object_id] = self.clicks.get(object_id, 0) + 1
+        return object_id
+
+    @staticmethod
+    def _colour(picture: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.uint8]:
+        if prompt.points is not None:
+            x, y = np.asarray(prompt.points)[0].astype(int)
+        elif prompt.box is not None:
+            x0, y0, x1, y1 = np.asarray(prompt.box)
+            x, y = int((x0 + x1) / 2), int((y0 + y1) / 2)
+        else:
+            rows, columns = np.nonzero(np.asarray(prompt.mask))
+            x, y = int(columns.mean()), int(rows.mean())
+        return picture[y, x].copy()
+
+    def _object(self, object_id: int, picture: NDArray[np.uint8]) -> TrackedObject:
+        far = np.abs(picture.astype(np.int16) - self.colours[object_id]).max(axis=2)
+        mask: NDArray[np.bool_] = far < 12
+        seen = bool(mask.any())
+        return TrackedObject(
+            object_id=object_id,
+            state="tracked" if seen else "lost",
+            mask=mask,
+            logits=np.zeros((4, 4), np.float32),
+            score=0.9 if seen else 0.1,
+            predicted_iou=0.8,
+            box=mask_box(mask),
+            area=int(mask.sum()),
+        )
+
+    def remove(self, object_id: int) -> None:
+        if object_id not in self.colours:
+            raise UnknownObject(f"No object has the id {object_id}.")
+        del self.colours[object_id], self.clicks[object_id]
+
+    def undo(self, object_id: int) -> bool:
+        if object_id not in self.colours:
+            raise UnknownObject(f"No object has the id {object_id}.")
+        self.clicks[object_id] -= 1
+        if not self.clicks[object_id]:
+            self.remove(object_id)
+            return False
+        return True
+
+    def reset(self) -> None:
+        self.colours.clear()
+        self.clicks.clear()
+
+
+class FakeTracker:
+    """Opens FakeTrackingStreams; can be slow, refuse a prompt, or fail."""
+
+    model = "fake"
+    device = "cpu"
+
+    def __init__(self, step_s: float = 0.0) -> None:
+        self.step_s = step_s
+        self.fail: Exception | None = None
+        self.refuse_in_step: Callable[[Sequence[Prompt]], bool] = lambda prompts: False
+        self.hold: threading.Event | None = None
+        """Steps wait for it."""
+        self.threads: set[str] = set()
+        self.steps: list[FakeTrackingStream] = []
+        self.opened: list[FakeTrackingStream] = []
+
+    def open(self, *, max_objects: int = 32) -> FakeTrackingStream:
+        stream = FakeTrackingStream(self, max_objects)
+        self.opened.append(stream)
+        return stream
+
+    def stepped(
+        self, stream: FakeTrackingStream, picture: NDArray[np.uint8], prompts: Sequence[Prompt]
+    ) -> None:
+        self.threads.add(threading.current_thread().name)
+        if self.hold is not None and len(self.opened) > 1:
+            self.hold.wait(5)
+        if self.step_s:
+            time.sleep(self.step_s)
+        if self.fail is not None:
+            raise self.fail
+        if self.refuse_in_step(prompts):
+            raise PromptError("The step refuses this prompt.")
+        self.steps.append(stream)
+
+
+DEVICE_GONE = DeviceError("The device ran out of memory; use a smaller model.")
+
+
+def scene(
+    index: int = 0, size: tuple[int, int] = (240, 320), hidden: bool = False
+) -> NDArray[np.uint8]:
+    """Draw a grey picture with a red square that wanders and a blue one that stays."""
+    height, width = size
+    picture = np.full((height, width, 3), 128, np.uint8)
+    if not hidden:
+        left = 20 + (3 * index) % (width - 100)
+        picture[40:100, left : left + 60] = (220, 30, 40)
+    picture[height - 70 : height - 20, width - 80 : width - 20] = (30, 60, 220)
+    return picture
+
+
+class FakeSource:
+    """A live source of scene() pictures at a steady rate."""
+
+    live = True
+    description = "fake"
+
+    def __init__(self, fps: float = 25.0, size: tuple[int, int] = (240, 320), count: int = 10**9):
+        self.fps: float | None = fps
+        self._size = size
+        self._count = count
+        self._closed = threading.Event()
+
+    def frames(self) -> Iterator[Frame]:
+        assert self.fps is not None
+        for index in range(self._count):
+            if self._closed.wait(1 / self.fps):
+                return
+            yield Frame(scene(index, self._size), time.monotonic())
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def close(self) -> None:
+        self._closed.set()
