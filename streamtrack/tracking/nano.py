@@ -1,0 +1,171 @@
+"""nano: the embedded model, SAM 2's pipeline in small.
+
+`SAM2Base` with parts that learn quickly from scratch (nano_parts.py), so prompts, memory
+bank, corrections and replay are those of every other model. It keeps no object pointers.
+Weights: checkpoints/nano.safetensors; how they are made: training/README.md.
+"""
+
+from typing import Any
+
+import torch
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.sam.mask_decoder import MaskDecoder
+from sam2.modeling.sam.transformer import TwoWayTransformer
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from streamtrack.tracking.nano_parts import (
+    AffinityReadout,
+    ConvTrunk,
+    FeaturePromptEncoder,
+    KeyValueMemoryEncoder,
+    NoPosition,
+)
+
+NANO_IMAGE_SIZE = 256
+NANO_DIM = 96
+NANO_MEMORIES = 5
+
+
+class Nano(SAM2Base):
+    """SAM2Base whose prompt encoder also receives the features of the image."""
+
+    sam_prompt_encoder: FeaturePromptEncoder
+    sam_mask_decoder: MaskDecoder
+
+    def _build_sam_heads(self) -> None:
+        """Build the prompt encoder and the mask decoder."""
+        self.sam_prompt_embed_dim = self.hidden_dim
+        self.sam_image_embedding_size = self.image_size // self.backbone_stride
+        self.sam_prompt_encoder = FeaturePromptEncoder(
+            self.hidden_dim, self.sam_image_embedding_size, self.image_size
+        )
+        self.sam_mask_decoder = MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=self.hidden_dim, mlp_dim=256, num_heads=4
+            ),
+            transformer_dim=self.hidden_dim,
+            iou_head_depth=3,
+            iou_head_hidden_dim=128,
+            use_high_res_features=True,
+            iou_prediction_use_sigmoid=True,
+            pred_obj_scores=True,
+            pred_obj_scores_mlp=True,
+        )
+        # SAM2Base reads it even where there are no object pointers
+        self.register_buffer("no_obj_ptr", torch.zeros(1, self.hidden_dim), persistent=False)
+
+    def decode(
+        self,
+        features: Tensor,
+        high_res_features: list[Tensor],
+        *,
+        points: tuple[Tensor, Tensor] | None = None,
+        mask_logits: Tensor | None = None,
+        multimask: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return mask logits, predicted IoUs, tokens and object scores, not yet gated.
+
+        Args:
+            features: (B, C, S / 16, S / 16), conditioned on memories or on having none.
+            high_res_features: (B, C / 8, S / 4, S / 4) and (B, C / 4, S / 8, S / 8).
+            points: (B, P, 2) in image pixels and (B, P) labels.
+            mask_logits: (B, 1, S / 4, S / 4).
+            multimask: three candidates instead of one mask.
+
+        Returns:
+            (B, M, S / 4, S / 4), (B, M), (B, 1, C) and (B, 1), M being 3 or 1.
+        """
+        sparse, dense = self.sam_prompt_encoder.encode(
+            points, mask_logits, [features, high_res_features[1], high_res_features[0]]
+        )
+        masks, ious, tokens, scores = self.sam_mask_decoder(
+            image_embeddings=features,
+            image_pe=self.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+            repeat_image=False,
+            high_res_features=high_res_features,
+        )
+        return masks, ious, tokens, scores
+
+    def _forward_sam_heads(
+        self,
+        backbone_features: Tensor,
+        point_inputs: dict[str, Tensor] | None = None,
+        mask_inputs: Tensor | None = None,
+        high_res_features: list[Tensor] | None = None,
+        multimask_output: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Do what SAM2Base's method does, with the features at the prompt encoder's hand."""
+        assert high_res_features is not None
+        points = None
+        if point_inputs is not None:
+            points = (point_inputs["point_coords"], point_inputs["point_labels"])
+        size = self.sam_prompt_encoder.mask_input_size
+        if mask_inputs is not None and mask_inputs.shape[-2:] != size:
+            mask_inputs = F.interpolate(
+                mask_inputs.float(), size, mode="bilinear", align_corners=False, antialias=True
+            )
+        masks, ious, tokens, scores = self.decode(
+            backbone_features,
+            high_res_features,
+            points=points,
+            mask_logits=mask_inputs,
+            multimask=multimask_output,
+        )
+        masks = torch.where((scores > 0)[..., None, None], masks, NO_OBJ_SCORE).float()
+        high_res = F.interpolate(
+            masks, (self.image_size, self.image_size), mode="bilinear", align_corners=False
+        )
+        rows = torch.arange(masks.shape[0], device=masks.device)
+        best = ious.argmax(-1)
+        low_best, high_best = masks[rows, best, None], high_res[rows, best, None]
+        return masks, high_res, ious, low_best, high_best, tokens[:, 0], scores
+
+
+def build_nano(image_size: int = NANO_IMAGE_SIZE, **options: Any) -> Nano:
+    """Return the embedded model with random weights, in evaluation mode.
+
+    Args:
+        image_size: side of the square input in pixels, a multiple of 32.
+        options: further options of SAM2Base.
+    """
+    if image_size < 32 or image_size % 32:
+        raise ValueError(f"image_size is {image_size}; expected a multiple of 32, such as 256.")
+    trunk = ConvTrunk()
+    neck = FpnNeck(
+        NoPosition(),
+        d_model=NANO_DIM,
+        backbone_channel_list=trunk.channel_list,
+        fpn_interp_model="nearest",
+    )
+    settings: dict[str, Any] = {
+        "num_maskmem": NANO_MEMORIES,
+        "image_size": image_size,
+        "sigmoid_scale_for_mem_enc": 2.0,
+        "sigmoid_bias_for_mem_enc": -1.0,
+        "binarize_mask_from_pts_for_mem_enc": True,
+        "use_mask_input_as_output_without_sam": True,
+        "directly_add_no_mem_embed": True,
+        "use_high_res_features_in_sam": True,
+        "multimask_output_in_sam": True,
+        "multimask_min_pt_num": 1,
+        "multimask_max_pt_num": 1,
+        "multimask_output_for_tracking": False,
+        "iou_prediction_use_sigmoid": True,
+        "use_obj_ptrs_in_encoder": False,
+        "pred_obj_scores": True,
+        "pred_obj_scores_mlp": True,
+        "no_obj_embed_spatial": True,
+    }
+    model = Nano(
+        image_encoder=ImageEncoder(trunk, neck, scalp=1),
+        memory_attention=AffinityReadout(NANO_DIM),
+        memory_encoder=KeyValueMemoryEncoder(NANO_DIM),
+        **(settings | options),
+    )
+    return model.eval()

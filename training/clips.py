@@ -1,0 +1,270 @@
+"""Training clips made on the fly: pictures, videos and drawn shapes set in motion.
+
+A clip is layers over a moving background. A labelled region of the background picture, a
+region cut out of another picture and a drawn shape can each be an object; objects cross,
+deform, hide behind others, leave and come back. Where an object is not to be seen, that
+too is known.
+"""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training import drawing
+from training.data import Library, Picture
+from training.motion import Motion, elastic, make_motion
+from training.photometry import Photometry
+
+Rng = np.random.Generator
+
+VISIBLE_START = 0.004
+"""Smallest share of the first frame an object must show to be prompted."""
+TRIES = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A clip with the masks of its objects."""
+
+    frames: NDArray[np.uint8]
+    """(T, S, S, 3) uint8 RGB."""
+    masks: NDArray[np.uint8]
+    """(T, O, S, S) uint8, 0 or 1: what is visible of each object."""
+    clicks: NDArray[np.float32]
+    """(O, 2) (x, y) in pixels: a click on each object in the first frame."""
+    boxes: NDArray[np.float32]
+    """(O, 4) x0, y0, x1, y1 in pixels: a box drawn by hand in the first frame."""
+
+
+@dataclass(slots=True, eq=False)
+class _Layer:
+    """A moving cut-out."""
+
+    pixels: NDArray[np.uint8]  # (h, w, 4) RGBA
+    motion: Motion
+    is_object: bool = True
+    regions: list[NDArray[np.uint8]] = field(default_factory=list)  # (h, w) masks inside it
+
+
+def make_clip(
+    library: Library, seed: tuple[int, ...], size: int, frames: int, objects: int = 2
+) -> Clip:
+    """Return the clip of a seed: the same seed, library and sizes give the same clip.
+
+    Args:
+        library: what real pictures and videos to use.
+        seed: any non-negative integers.
+        size: side of the frames in pixels.
+        frames: number of frames.
+        objects: number of objects; where a scene has fewer, one is prompted twice.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(TRIES):
+        clip = _try_clip(library, rng, size, frames, objects)
+        if clip is not None:
+            return clip
+    return make_clip(library, (*seed, 1), size, frames, objects)
+
+
+def _try_clip(library: Library, rng: Rng, size: int, frames: int, objects: int) -> Clip | None:
+    aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(1.2))))
+    pace = float(np.exp(rng.uniform(np.log(0.008), np.log(0.16))))
+    kind = rng.choice(3, p=[0.3, 0.47, 0.23])  # region, cut-outs, drawn
+    backdrop = _backdrop(library, rng, kind, size, frames, pace, aspect)
+    count = (rng.integers(0, 3), rng.integers(1, 4), rng.integers(2, 5))[kind]
+    layers = _sprites(library, rng, kind, int(count), size, frames, pace, aspect)
+    walls = _walls(library, rng, backdrop, layers, size, frames)
+    pictures, masks = _compose(rng, backdrop, [*layers, *walls], size, frames)
+    chosen = _choose(rng, masks, objects)
+    if chosen is None:
+        return None
+    masks = masks[:, chosen]
+    pictures = Photometry(rng, frames).apply(rng, pictures)
+    clicks = np.stack([click_on(rng, m) for m in masks[0]])
+    boxes = np.stack([box_around(rng, m) for m in masks[0]])
+    return Clip(pictures, masks, clicks, boxes)
+
+
+def _region(rng: Rng, picture: Picture) -> tuple[int, ...] | None:
+    """Return a label set of the picture, a whole thing twice as often as a part."""
+    if picture.wholes and (not picture.parts or rng.random() < 0.67):
+        return picture.wholes[rng.integers(len(picture.wholes))]
+    return picture.parts[rng.integers(len(picture.parts))] if picture.parts else None
+
+
+def _picture(library: Library, rng: Rng) -> Picture:
+    """Return a picture, each set as often as the others."""
+    first, last = library.sets[rng.integers(len(library.sets))]
+    return library.pictures[rng.integers(first, last)]
+
+
+def _backdrop(
+    library: Library, rng: Rng, kind: int, size: int, frames: int, pace: float, aspect: float
+) -> list[_Layer]:
+    """Return the background: one layer per frame for a video, else one for all frames."""
+    choice = rng.random()
+    if kind != 0 and choice < 0.35:
+        video = library.videos[rng.integers(len(library.videos))]
+        stride = max(1, min(round(pace * 40), (len(video) - 1) // frames))
+        start = int(rng.integers(0, len(video) - stride * (frames - 1)))
+        still = make_motion(rng, frames, 0.0, 1.0, size, video.shape[1:3], aspect, cover=True)
+        alpha = np.full(video.shape[1:3], 255, np.uint8)
+        chosen = video[start : start + stride * frames : stride][:frames]
+        return [_Layer(np.dstack([p, alpha]), still, False) for p in chosen]
+    regions: list[NDArray[np.uint8]] = []
+    if kind == 2 and choice < 0.85:
+        side = int(rng.integers(96, 257))
+        pixels = drawing.texture(rng, side, side)
+        for _ in range(int(rng.integers(0, 6))):  # clutter that belongs to the background
+            patch, at = drawing.sprite(rng, side // 2), rng.integers(0, side - side // 2, 2)
+            here = pixels[at[0] : at[0] + side // 2, at[1] : at[1] + side // 2]
+            here[patch[..., 3] > 127] = patch[..., :3][patch[..., 3] > 127]
+    else:
+        picture = _picture(library, rng)
+        pixels = picture.pixels
+        if kind == 0:
+            found = [_region(rng, picture) for _ in range(2)]
+            regions = [picture.mask(r) for r in dict.fromkeys(found) if r]
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    motion = make_motion(rng, frames, pace, 1.0, size, pixels.shape[:2], aspect, cover=True)
+    if kind == 0 and rng.random() < 0.5:
+        motion.bend = elastic(rng, pace)
+    return [_Layer(np.dstack([pixels, alpha]), motion, False, regions)]
+
+
+def _cut_out(library: Library, rng: Rng) -> NDArray[np.uint8]:
+    """Return an (h, w, 4) RGBA region of a picture; a drawn shape if it has none."""
+    picture = _picture(library, rng)
+    region = _region(rng, picture)
+    if region is None:
+        return drawing.sprite(rng)
+    mask = picture.mask(region)
+    x, y, w, h = cv2.boundingRect(mask)
+    return np.dstack([picture.pixels, mask])[y : y + h, x : x + w]
+
+
+def _sprites(
+    library: Library,
+    rng: Rng,
+    kind: int,
+    count: int,
+    size: int,
+    frames: int,
+    pace: float,
+    aspect: float,
+) -> list[_Layer]:
+    """Return moving cut-outs, some of them twins of another."""
+    layers: list[_Layer] = []
+    leaves = rng.random() < 0.4
+    for i in range(count):
+        if layers and rng.random() < 0.25:
+            pixels = layers[-1].pixels
+            pixels = np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
+        elif kind == 2 or rng.random() < 0.1:
+            pixels = drawing.sprite(rng, int(rng.integers(48, 161)))
+        else:
+            pixels = _cut_out(library, rng)
+        scale = float(np.exp(rng.uniform(np.log(0.18), np.log(1.0))))
+        speed = pace * float(np.exp(rng.uniform(-0.7, 0.7)))
+        motion = make_motion(rng, frames, speed, scale, size, pixels.shape[:2], aspect)
+        if leaves and i < 2:
+            motion.leave(rng)
+        if kind != 2 and rng.random() < 0.5:
+            motion.bend = elastic(rng, pace)
+        layers.append(_Layer(pixels, motion))
+    return layers
+
+
+def _walls(
+    library: Library,
+    rng: Rng,
+    backdrop: list[_Layer],
+    layers: list[_Layer],
+    size: int,
+    frames: int,
+) -> list[_Layer]:
+    """Return, for some clips, a thing that passes in front and hides much for a while."""
+    hideable = bool(layers) or bool(backdrop[0].regions)
+    if not hideable or frames < 2 or rng.random() > (0.4 if backdrop[0].regions else 0.15):
+        return []
+    if rng.random() < 0.5:
+        pixels = drawing.texture(rng, 96, 96)
+    else:
+        picture = _picture(library, rng).pixels
+        y, x = (int(rng.integers(0, n - n // 2)) for n in picture.shape[:2])
+        pixels = picture[y : y + picture.shape[0] // 2, x : x + picture.shape[1] // 2]
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    if rng.random() < 0.3:
+        alpha = cv2.resize(drawing.shape(rng), pixels.shape[1::-1])
+    motion = make_motion(
+        rng, frames, 0.1, float(rng.uniform(0.5, 1.4)), size, pixels.shape[:2], 1.0
+    )
+    motion.pass_by(rng)
+    return [_Layer(np.dstack([pixels, alpha]), motion, is_object=False)]
+
+
+def _compose(
+    rng: Rng, backdrop: list[_Layer], layers: list[_Layer], size: int, frames: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the (T, S, S, 3) pictures and (T, O, S, S) visible masks of all objects."""
+    pictures = np.empty((frames, size, size, 3), np.uint8)
+    masks = []
+    for t in range(frames):
+        ground = backdrop[min(t, len(backdrop) - 1)]
+        canvas = ground.motion.warp(ground.pixels[..., :3], t, border=cv2.BORDER_REFLECT_101)
+        shares = [ground.motion.warp(r, t) for r in ground.regions]
+        for layer in layers:
+            if layer.motion.hidden(t):
+                if layer.is_object:
+                    shares.append(np.zeros((size, size), np.uint8))
+                continue
+            moved = layer.motion.warp(layer.pixels, t)
+            alpha = moved[..., 3]
+            weight = (alpha.astype(np.float32) / 255)[..., None]
+            canvas = (canvas + weight * (moved[..., :3].astype(np.float32) - canvas)).astype(
+                np.uint8
+            )
+            shares = [np.where(alpha > 127, 0, s) for s in shares]
+            if layer.is_object:
+                shares.append(alpha)
+        pictures[t] = canvas
+        masks.append(np.stack(shares) if shares else np.zeros((0, size, size), np.uint8))
+    return pictures, (np.stack(masks) > 127).astype(np.uint8)
+
+
+def _choose(rng: Rng, masks: NDArray[np.uint8], objects: int) -> list[int] | None:
+    """Return which objects to follow: visible enough at first, those that get lost rather."""
+    area = masks[0].mean((1, 2), dtype=np.float32)
+    usable = np.flatnonzero((area > VISIBLE_START) & (area < 0.7))
+    if not len(usable):
+        return None
+    gone = masks[1:, usable].reshape(masks.shape[0] - 1, len(usable), -1).any(-1).all(0)
+    weight = np.where(gone, 1.0, 3.0)
+    picked = rng.choice(
+        usable, min(objects, len(usable)), replace=False, p=weight / weight.sum()
+    ).tolist()
+    while len(picked) < objects:
+        picked.append(picked[0])
+    return [int(i) for i in picked]
+
+
+def click_on(rng: Rng, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return (x, y) of a click on a mask: half at its innermost point, half anywhere in it."""
+    if rng.random() < 0.5:
+        depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        return np.array([x, y], np.float32)
+    ys, xs = np.nonzero(mask)
+    i = rng.integers(len(ys))
+    return np.array([xs[i], ys[i]], np.float32)
+
+
+def box_around(rng: Rng, mask: NDArray[np.uint8], jitter: float = 0.1) -> NDArray[np.float32]:
+    """Return x0, y0, x1, y1 of a mask's box, its corners moved by up to `jitter` of its size."""
+    x, y, w, h = cv2.boundingRect(mask)
+    moved = rng.uniform(-jitter, jitter, 4) * (w, h, w, h)
+    box = np.array([x, y, x + w - 1, y + h - 1]) + moved
+    size = mask.shape[0] - 1
+    return np.clip(box, 0, size).astype(np.float32)

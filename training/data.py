@@ -1,0 +1,149 @@
+"""The pictures and videos that may shape nano, read once and kept in memory.
+
+Only the folders named in `PICTURE_SETS` and `VIDEOS` are ever opened: their terms allow
+their use for weights that are given away. A fixed part of each is kept for validation.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+PICTURE_SETS = ("feral_cat", "ccp")
+VIDEOS = "videos"
+HELD_OUT_VIDEOS = ("aquarium", "children")
+HELD_OUT_EVERY = 20
+"""Every 20th picture of a set, by name, is for validation."""
+MAX_SIDE = 320
+"""Pictures and videos are kept at this size: the model sees 256 pixels."""
+VIDEO_STRIDE = 2
+MIN_REGION = 0.01
+"""Smallest share of its picture that a region may have."""
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture with labelled regions."""
+
+    pixels: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB."""
+    labels: NDArray[np.uint8]
+    """(H, W) uint8 label map, 0 = background."""
+    wholes: tuple[tuple[int, ...], ...]
+    """Label sets that make whole things: one cat, one dressed person."""
+    parts: tuple[tuple[int, ...], ...]
+    """Label sets that make parts of things: a coat, a bag."""
+
+    def mask(self, region: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return the (H, W) uint8 mask, 0 or 255, of a label set."""
+        return np.where(np.isin(self.labels, region), 255, 0).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    """Everything that clips are made of."""
+
+    pictures: tuple[Picture, ...]
+    sets: tuple[tuple[int, int], ...]
+    """First and one past the last index in `pictures` of each picture set."""
+    videos: tuple[NDArray[np.uint8], ...]
+    """Each (N, H, W, 3) uint8 RGB."""
+
+
+def load_library(root: Path, split: Split, limit: int | None = None) -> Library:
+    """Read one split of the data.
+
+    Args:
+        root: the folder that holds train/ and videos/.
+        split: "train", or the held-out "validation".
+        limit: at most so many pictures per set, for tests.
+
+    Raises:
+        FileNotFoundError: a picture set or the videos are not there.
+    """
+    pictures: list[Picture] = []
+    sets: list[tuple[int, int]] = []
+    for name in PICTURE_SETS:
+        start = len(pictures)
+        paths = _split(_files(root / "train" / name / "images", "*.jpg"), split)
+        pictures += [read_picture(path, whole_labels=name == "feral_cat") for path in paths[:limit]]
+        sets.append((start, len(pictures)))
+    held_out = split == "validation"
+    paths = _files(root / VIDEOS, "*.mp4")
+    videos = [read_video(p) for p in paths if (p.stem in HELD_OUT_VIDEOS) == held_out]
+    return Library(tuple(pictures), tuple(sets), tuple(videos))
+
+
+def read_picture(path: Path, whole_labels: bool) -> Picture:
+    """Read images/NAME.jpg and masks/NAME.png.
+
+    Args:
+        path: of the image.
+        whole_labels: each label is a whole thing; otherwise all labels together are.
+    """
+    pixels = cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    labels = _read(path.parents[1] / "masks" / f"{path.stem}.png", cv2.IMREAD_GRAYSCALE)
+    size = _small(*pixels.shape[:2])
+    pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    counts = np.bincount(labels.ravel(), minlength=256)
+    enough = MIN_REGION * labels.size
+    large = tuple((int(i),) for i in np.flatnonzero(counts >= enough) if i)
+    everything = tuple(int(i) for i in np.flatnonzero(counts) if i)
+    if whole_labels:
+        return Picture(pixels, labels, large, ())
+    return Picture(pixels, labels, (everything,) if everything else (), large)
+
+
+def read_video(path: Path) -> NDArray[np.uint8]:
+    """Return (N, H, W, 3) uint8 RGB, every second frame."""
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while capture.grab():
+        ok, frame = capture.retrieve() if len(frames) % VIDEO_STRIDE == 0 else (True, None)
+        if not ok:
+            break
+        frames.append(frame)
+    capture.release()
+    kept = [
+        cv2.cvtColor(
+            cv2.resize(f, _small(*f.shape[:2]), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB
+        )
+        for f in frames
+        if f is not None
+    ]
+    if not kept:
+        raise FileNotFoundError(f"{path} holds no readable frame; copy the videos again.")
+    return np.stack(kept)
+
+
+def _read(path: Path, flags: int) -> NDArray[np.uint8]:
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise FileNotFoundError(f"{path} is no readable picture; copy the data again.")
+    return np.asarray(pixels, np.uint8)
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    paths = sorted(folder.glob(pattern))
+    if not paths:
+        raise FileNotFoundError(
+            f"{folder} holds no {pattern}; give the folder that holds train/ and videos/ as --data."
+        )
+    return paths
+
+
+def _split(paths: list[Path], split: Split) -> list[Path]:
+    held_out = split == "validation"
+    return [p for i, p in enumerate(paths) if (i % HELD_OUT_EVERY == 0) == held_out]
+
+
+def _small(height: int, width: int) -> tuple[int, int]:
+    """Return (width, height) with the larger side at most MAX_SIDE."""
+    scale = min(1.0, MAX_SIDE / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -1,0 +1,247 @@
+"""Measure nano: a fixed protocol on held-out clips, and J on folders with true masks.
+
+    python -m training.evaluate --data ../shared/data --weights checkpoints/nano.safetensors
+
+Held-out clips come from pictures and videos that training never sees. Folders hold
+frames/*.jpg and masks/*.png; they are only measured.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from streamtrack.tracking.nano import Nano, build_nano
+from training.clips import box_around, click_on, make_clip
+from training.data import Library, load_library
+from training.rollout import (
+    MEAN,
+    STD,
+    Features,
+    encode_frames,
+    remember,
+    with_memory,
+    without_memory,
+)
+
+PROMPTS = ("mask", "box", "click")
+VALIDATION_SEED = 20_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A clip to be measured on."""
+
+    name: str
+    frames: Sequence[NDArray[np.uint8]]
+    """(H, W, 3) uint8 RGB each."""
+    masks: NDArray[np.bool_]
+    """(T, O, H, W)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Means over one or more samples."""
+
+    first: float
+    """IoU of the first frame."""
+    later: float
+    """Mean J of later frames on which the object is visible."""
+    lost_told: float
+    """Share of frames without the object on which the score says so."""
+    seen_told: float
+    """Share of later frames with the object on which the score says so."""
+
+
+def to_images(frames: Sequence[NDArray[np.uint8]], size: int) -> Tensor:
+    """Return (T, 3, S, S) normalised images of (H, W, 3) pictures."""
+    scaled = [cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in frames]
+    images = torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))
+    return (images - mean) / std
+
+
+@torch.inference_mode()
+def follow(model: Nano, sample: Sample, kind: str, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Prompt the objects of the first frame and follow them.
+
+    Returns:
+        For every frame the (O, 1, S / 4, S / 4) logits and (O, 1) object scores.
+    """
+    size, objects = model.image_size, sample.masks.shape[1]
+    out: list[tuple[Tensor, Tensor]] = []
+    prompted: Tensor | None = None
+    recent: list[Tensor] = []
+    for frame in sample.frames:
+        image = to_images([frame], size).to(model.device)
+        features = encode_frames(model, image[None], objects)[0]
+        if prompted is None:
+            masks, scores = _first(model, features, sample, kind, np.random.default_rng(seed))
+            prompted = remember(model, features, masks, scores > 0, prompted=True)
+        else:
+            slots = [0, *range(1, len(recent) + 1)]
+            fused = with_memory(model, features, [prompted, *recent], slots)
+            masks, _, _, scores = model.decode(fused, features.high_res)
+            memory = remember(model, features, masks, scores > 0, prompted=False)
+            recent = [memory, *recent][: model.num_maskmem - 1]
+        out.append((masks.float(), scores.float()))
+    return out
+
+
+def _first(
+    model: Nano, features: Features, sample: Sample, kind: str, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the logits and object scores of the prompted frame."""
+    size = model.image_size
+    small = [
+        cv2.resize(m.astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
+        for m in sample.masks[0]
+    ]
+    if kind == "mask":
+        truth = torch.from_numpy(np.stack(small))[:, None].float().to(model.device)
+        logits = F.avg_pool2d(truth, 4) * 20 - 10
+        return logits, torch.full((len(small), 1), 10.0, device=model.device)
+    if kind == "click":
+        points = np.stack([click_on(np.random.default_rng(_CENTRED), m) for m in small])[:, None]
+        labels = torch.ones(len(small), 1, dtype=torch.int32)
+    else:
+        points = np.stack([box_around(rng, m, jitter=0.0) for m in small]).reshape(-1, 2, 2)
+        labels = torch.tensor([[2, 3]], dtype=torch.int32).expand(len(small), 2)
+    masks, ious, _, scores = model.decode(
+        without_memory(model, features),
+        features.high_res,
+        points=(torch.from_numpy(points).to(model.device), labels.to(model.device)),
+        multimask=kind == "click",
+    )
+    rows = torch.arange(len(masks), device=masks.device)
+    return masks[rows, ious.argmax(1), None].float(), scores
+
+
+_CENTRED = 2
+"""A seed with which `click_on` takes the innermost point."""
+
+
+def measure(model: Nano, sample: Sample, kind: str) -> list[Result]:
+    """Return one result per object of a sample."""
+    height, width = sample.masks.shape[-2:]
+    steps = follow(model, sample, kind)
+    results = []
+    for o in range(sample.masks.shape[1]):
+        j, lost, seen = [], [], []
+        for t, (logits, scores) in enumerate(steps):
+            true = sample.masks[t, o]
+            big = cv2.resize(logits[o, 0].cpu().numpy(), (width, height))
+            said = (big > 0) & bool(scores[o] > 0)
+            if t == 0 or true.any():
+                j.append(iou(said, true))
+            if t:
+                (seen if true.any() else lost).append(bool(scores[o] > 0) == bool(true.any()))
+        results.append(
+            Result(j[0], _mean(j[1:]), _mean([float(x) for x in lost]), _mean([*map(float, seen)]))
+        )
+    return results
+
+
+def iou(said: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
+    """Return intersection over union; 1 for two empty masks."""
+    union = np.count_nonzero(said | true)
+    return np.count_nonzero(said & true) / union if union else 1.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [v for v in values if not np.isnan(v)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def mean_result(results: Sequence[Result]) -> Result:
+    """Return the means of results, leaving out what was not measured."""
+    names = ("first", "later", "lost_told", "seen_told")
+    return Result(*(_mean([getattr(r, n) for r in results]) for n in names))
+
+
+def validation_samples(
+    library: Library, count: int, frames: int, size: int = 256
+) -> Iterator[Sample]:
+    """Yield held-out clips, always the same."""
+    for i in range(count):
+        clip = make_clip(library, (VALIDATION_SEED, i), size, frames, objects=1)
+        yield Sample(f"clip {i}", list(clip.frames), clip.masks.astype(bool))
+
+
+def folder_sample(folder: Path, limit: int | None = None) -> Sample:
+    """Return the sample in a folder with frames/*.jpg and masks/*.png; an object per colour."""
+    frames = [
+        np.asarray(cv2.cvtColor(cv2.imread(str(p)), cv2.COLOR_BGR2RGB), np.uint8)
+        for p in sorted((folder / "frames").glob("*.jpg"))[:limit]
+    ]
+    colours = [
+        cv2.imread(str(p), cv2.IMREAD_COLOR).astype(np.int32) @ (1, 256, 65536)
+        for p in sorted((folder / "masks").glob("*.png"))[:limit]
+    ]
+    present = [c for c in np.unique(colours[0]) if c]
+    masks = np.stack([np.stack([m == c for c in present]) for m in colours])
+    return Sample(folder.name, frames, masks)
+
+
+def load_weights(path: Path, image_size: int = 256) -> Nano:
+    """Return the model with the weights of a file."""
+    model = build_nano(image_size)
+    model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    return model
+
+
+def evaluate(
+    model: Nano, samples: Sequence[Sample], prompts: Sequence[str] = PROMPTS
+) -> dict[str, dict[str, Result]]:
+    """Return by prompt and sample name the mean result; under "mean" that of all samples."""
+    table: dict[str, dict[str, Result]] = defaultdict(dict)
+    for kind in prompts:
+        for sample in samples:
+            table[kind][sample.name] = mean_result(measure(model, sample, kind))
+        table[kind]["mean"] = mean_result(list(table[kind].values()))
+    return table
+
+
+def _show(console: Console, title: str, results: dict[str, dict[str, Result]], each: bool) -> None:
+    table = Table("sample", "prompt", "first", "later", "lost told", "seen told", title=title)
+    for kind, rows in results.items():
+        for name, r in rows.items():
+            if each or name == "mean":
+                cells = (r.first, r.later, r.lost_told, r.seen_told)
+                table.add_row(name, kind, *(f"{c:.3f}" for c in cells))
+    console.print(table)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=Path("checkpoints/nano.safetensors"))
+    parser.add_argument("--folders", type=Path, nargs="*", default=[], help="true masks, measured")
+    parser.add_argument("--limit", type=int, help="measure so many frames of each folder")
+    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--size", type=int, default=256)
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    model, console = load_weights(options.weights, options.size), Console()
+    library = load_library(options.data, "validation")
+    clips = list(validation_samples(library, options.clips, 12))
+    _show(console, "held-out clips", evaluate(model, clips), each=False)
+    if options.folders:
+        samples = [folder_sample(f, options.limit) for f in options.folders]
+        _show(console, "folders", evaluate(model, samples), each=True)
+
+
+if __name__ == "__main__":
+    main()

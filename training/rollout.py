@@ -1,0 +1,298 @@
+"""nano over the frames of clips, and the losses on what it says.
+
+The objects of all clips of a batch go through the model together; every call is one of
+those the tracker makes, so training sees what tracking does.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from streamtrack.tracking.nano import Nano
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""Normalisation of images, that of SAM 2."""
+ABSENT_BELOW = 0.03
+"""Less than this share of its first area visible: whether it is seen is left open."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Clips as tensors; N = B O objects."""
+
+    images: Tensor
+    """(B, T, 3, S, S) float, normalised."""
+    masks: Tensor
+    """(T, N, S, S) bool."""
+    clicks: Tensor
+    """(N, 1, 2) float (x, y) in pixels."""
+    boxes: Tensor
+    """(N, 2, 2) float (x, y) corners in pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """One frame's features, repeated for the objects."""
+
+    high_res: list[Tensor]
+    """(N, C / 8, S / 4, S / 4) and (N, C / 4, S / 8, S / 8)."""
+    cells: Tensor
+    """(N, C, S / 16, S / 16)."""
+
+    def tokens(self) -> Tensor:
+        """Return the (HW, N, C) stride-16 features."""
+        return self.cells.flatten(2).permute(2, 0, 1)
+
+    def pick(self, rows: Tensor) -> "Features":
+        """Return the features of some of the objects."""
+        return Features([f[rows] for f in self.high_res], self.cells[rows])
+
+
+def encode_frames(model: Nano, images: Tensor, objects: int) -> list[Features]:
+    """Return the features of the T frames of (B, T, 3, S, S) images, for B x objects."""
+    batch, frames = images.shape[:2]
+    levels = model.forward_image(images.flatten(0, 1))["backbone_fpn"]
+    out = []
+    for t in range(frames):
+        here = [f.unflatten(0, (batch, frames))[:, t] for f in levels]
+        here = [f.repeat_interleave(objects, 0) if objects > 1 else f for f in here]
+        out.append(Features(here[:2], here[2]))
+    return out
+
+
+def without_memory(model: Nano, features: Features) -> Tensor:
+    """Return the stride-16 features of a frame that starts an object."""
+    return features.cells + model.no_mem_embed[0, 0, :, None, None]
+
+
+def with_memory(
+    model: Nano, features: Features, memories: list[Tensor], slots: list[int]
+) -> Tensor:
+    """Return the stride-16 features conditioned on memories.
+
+    Args:
+        model: the model.
+        features: of the frame.
+        memories: each (N, C, h, w).
+        slots: how many steps ago each memory was made; 0 = it was prompted.
+    """
+    tokens = features.tokens()
+    codes = [
+        model.maskmem_tpos_enc[slot - 1].expand(len(tokens), len(features.cells), -1)
+        for slot in slots
+    ]  # slot 0 takes the last code, as in SAM2Base
+    fused = model.memory_attention(
+        curr=tokens,
+        memory=torch.cat([m.flatten(2).permute(2, 0, 1) for m in memories]),
+        memory_pos=torch.cat(codes),
+    )
+    return fused.permute(1, 2, 0).unflatten(2, features.cells.shape[-2:])
+
+
+def remember(
+    model: Nano, features: Features, logits: Tensor, seen: Tensor, *, prompted: bool
+) -> Tensor:
+    """Return the (N, C, h, w) memory of a frame, at the precision it is stored with.
+
+    Args:
+        model: the model.
+        features: of the frame.
+        logits: (N, 1, S / 4, S / 4) mask logits.
+        seen: (N, 1) bool: the object is visible.
+        prompted: the frame carries a prompt; its mask is remembered as yes or no.
+    """
+    size = (model.image_size, model.image_size)
+    logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+    if prompted:
+        logits = torch.where(logits > 0, 10.0, -10.0)
+    logits = torch.where(seen[..., None, None], logits, -10.0)
+    memory, _ = model._encode_new_memory(
+        current_vision_feats=[features.tokens()],
+        feat_sizes=[features.cells.shape[-2:]],
+        pred_masks_high_res=logits,
+        object_score_logits=torch.where(seen, 10.0, -10.0),
+        is_mask_from_pts=prompted,
+    )
+    return memory.to(torch.bfloat16).to(memory.dtype)
+
+
+def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Follow all objects through their clips and return the losses, "total" among them."""
+    frames, count = batch.masks.shape[:2]
+    features = encode_frames(model, batch.images, count // batch.images.shape[0])
+    targets = F.avg_pool2d(batch.masks.float(), 4)  # (T, N, S / 4, S / 4)
+    areas = targets.flatten(2).sum(2)
+    seen = areas > 0
+    told = ~seen | (areas > ABSENT_BELOW * areas[:1])
+    tally = _Tally(seen, told)
+    logits = _prompt(model, features[0], batch, targets[0], tally, generator)
+    memories = [remember(model, features[0], logits, seen[0, :, None], prompted=True)]
+    prompted = {0}
+    gap = _chance(generator, 3)
+    click_at = _chance(generator, frames - 1) + 1 if _chance(generator, 100) < 30 else -1
+    for t in range(1, frames):
+        slots = [_slot(t, r, r in prompted, gap, model.num_maskmem) for r in range(t)]
+        fused = with_memory(model, features[t], memories, slots)
+        masks, ious, _, scores = model.decode(fused, features[t].high_res)
+        tally.add(t, masks, ious, scores, targets[t])
+        if t == click_at:
+            points = correction(masks.detach(), targets[t], generator)
+            masks, ious, _, scores = model.decode(
+                fused, features[t].high_res, points=points, mask_logits=masks.detach()
+            )
+            tally.add(t, masks, ious, scores, targets[t])
+            prompted.add(t)
+        truth = torch.rand(count, 1, generator=generator).to(masks.device) < 0.5
+        visible = torch.where(truth, seen[t, :, None], scores.detach() > 0)
+        memories.append(remember(model, features[t], masks, visible, prompted=t in prompted))
+    return tally.losses()
+
+
+def _prompt(
+    model: Nano,
+    features: Features,
+    batch: Batch,
+    target: Tensor,
+    tally: "_Tally",
+    generator: torch.Generator,
+) -> Tensor:
+    """Prompt each object of a first frame by click, box or mask; return (N, 1, h, w) logits."""
+    count = len(target)
+    order = torch.randperm(count, generator=generator).to(target.device)
+    clicks, boxes = order[: (count + 1) // 2], order[(count + 1) // 2 : (3 * count + 3) // 4]
+    logits = target[:, None] * 20 - 10
+    some = features.pick(clicks)
+    fused = without_memory(model, some)
+    labels = torch.ones(len(clicks), 1, dtype=torch.int32, device=target.device)
+    masks, ious, _, scores = model.decode(
+        fused, some.high_res, points=(batch.clicks[clicks], labels), multimask=True
+    )
+    best = tally.add(0, masks, ious, scores, target[clicks], clicks)
+    chosen = masks[torch.arange(len(clicks), device=best.device), best, None]
+    if _chance(generator, 10) < 4:
+        coords, more = correction(chosen.detach(), target[clicks], generator)
+        points = (torch.cat([batch.clicks[clicks], coords], 1), torch.cat([labels, more], 1))
+        chosen, ious, _, scores = model.decode(
+            fused, some.high_res, points=points, mask_logits=chosen.detach()
+        )
+        tally.add(0, chosen, ious, scores, target[clicks], clicks)
+    logits = logits.index_put((clicks,), chosen.float())
+    if len(boxes):
+        some = features.pick(boxes)
+        labels = torch.tensor([[2, 3]], dtype=torch.int32, device=target.device)
+        points = (batch.boxes[boxes], labels.expand(len(boxes), 2))
+        masks, ious, _, scores = model.decode(
+            without_memory(model, some), some.high_res, points=points
+        )
+        tally.add(0, masks, ious, scores, target[boxes], boxes)
+        logits = logits.index_put((boxes,), masks.float())
+    return logits
+
+
+def correction(logits: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return a click, (N, 1, 2) and label (N, 1), somewhere in the larger error.
+
+    Args:
+        logits: (N, 1, h, w) at stride 4.
+        target: (N, h, w) share of each cell that belongs to the object.
+        generator: source of chance.
+    """
+    said, true = logits[:, 0] > 0, target > 0.5
+    missed, extra = (true & ~said).flatten(1), (said & ~true).flatten(1)
+    positive = missed.sum(1) >= extra.sum(1)
+    wrong = torch.where(positive[:, None], missed, extra).float()
+    none = wrong.sum(1) == 0
+    picked = torch.multinomial((wrong + none[:, None]).cpu(), 1, generator=generator)[:, 0]
+    picked = picked.to(target.device)
+    width = target.shape[-1]
+    cells = torch.stack([picked % width, picked // width], -1).float()
+    labels = torch.where(none, -1, positive.int()).to(torch.int32)
+    return (cells * 4 + 1.5)[:, None], labels[:, None]
+
+
+def _slot(now: int, then: int, prompted: bool, gap: int, memories: int) -> int:
+    """Return a memory's temporal slot; a gap lets short clips reach the old slots too."""
+    if prompted:
+        return 0
+    ago = now - then
+    return min(memories - 1, ago + gap if ago > 1 else ago)
+
+
+def _chance(generator: torch.Generator, below: int) -> int:
+    return int(torch.randint(below, (1,), generator=generator))
+
+
+class _Tally:
+    """Collects the losses of all decoder passes of a batch."""
+
+    def __init__(self, seen: Tensor, told: Tensor) -> None:
+        self.seen, self.told = seen, told
+        self.mask: list[Tensor] = []
+        self.iou: list[Tensor] = []
+        self.score: list[Tensor] = []
+        self.share: list[Tensor] = []
+
+    def add(
+        self,
+        t: int,
+        masks: Tensor,
+        ious: Tensor,
+        scores: Tensor,
+        target: Tensor,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Add one pass; return the (N,) index of each object's best candidate by true IoU."""
+        everyone = slice(None) if rows is None else rows
+        seen, told = self.seen[t, everyone], self.told[t, everyone]
+        loss = mask_losses(masks.float(), target, seen)  # (N, M)
+        true = true_ious(masks, target)
+        best = true.argmax(1)
+        least = loss.min(1).values
+        self.mask.append(least + 0.05 * loss.mean(1) if loss.shape[1] > 1 else least)
+        self.iou.append((ious.float() - true).abs().mean(1) * seen)
+        wrong = F.binary_cross_entropy_with_logits(
+            scores[:, 0].float(), seen.float(), reduction="none"
+        )
+        self.score.append(wrong * told * torch.where(seen, 1.0, 2.0))
+        self.share.append(true.max(1).values[seen].detach())
+        return best
+
+    def losses(self) -> dict[str, Tensor]:
+        """Return the mean losses, their weighted "total", and the mean IoU "j"."""
+        mask, iou, score = (torch.cat(x).mean() for x in (self.mask, self.iou, self.score))
+        total = mask + 0.5 * iou + 0.7 * score
+        return {
+            "total": total,
+            "mask": mask.detach(),
+            "iou": iou.detach(),
+            "score": score.detach(),
+            "j": torch.cat(self.share).mean(),
+        }
+
+
+def mask_losses(logits: Tensor, target: Tensor, seen: Tensor) -> Tensor:
+    """Return (N, M) losses: 8 focal-like + 0.5 cross-entropy + dice where there is an object.
+
+    Args:
+        logits: (N, M, h, w).
+        target: (N, h, w) in [0, 1].
+        seen: (N,) bool.
+    """
+    goal = target[:, None].expand_as(logits)
+    wrong = F.binary_cross_entropy_with_logits(logits, goal, reduction="none")
+    p = logits.sigmoid()
+    focal = ((p - goal).abs() ** 1.5 * wrong).mean((2, 3))
+    overlap = (p * goal).sum((2, 3))
+    dice = 1 - (2 * overlap + 1) / (p.sum((2, 3)) + goal.sum((2, 3)) + 1)
+    return 8 * focal + 0.5 * wrong.mean((2, 3)) + dice * seen[:, None]
+
+
+@torch.no_grad()
+def true_ious(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the (N, M) intersection over union of (N, M, h, w) logits with the target."""
+    said, true = logits > 0, (target > 0.5)[:, None]
+    union = (said | true).sum((2, 3))
+    return (said & true).sum((2, 3)) / union.clamp(min=1)
