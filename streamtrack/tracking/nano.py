@@ -12,7 +12,7 @@ from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from streamtrack.tracking.nano_parts import (
