@@ -13,7 +13,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from streamtrack.display.overlay import OverlayObject, OverlaySettings, draw_overlay
+from streamtrack.display.overlay import OverlayObject, draw_overlay
 from streamtrack.errors import ConfigError
 from streamtrack.masks import encode_rle
 from streamtrack.media.frame import Frame
@@ -21,7 +21,6 @@ from streamtrack.media.recorder import Recorder
 from streamtrack.tracking.prompts import Tracked, TrackedObject
 
 _DEFAULT_FPS = 30.0
-_MAX_GAP_S = 10.0  # a pause of a live source longer than this is shortened in the video (guess)
 
 
 class Export(Protocol):
@@ -42,7 +41,7 @@ def check_places(output: Path | None, masks: Path | None, tracks: Path | None) -
     Raises:
         ConfigError: a place cannot be written to.
     """
-    if output and output.suffix.lower() != ".mp4":
+    if output and output.suffix.lower() not in (".mp4", ".m4v"):
         raise ConfigError(f"The video {output} would be an MP4; give it a name that ends in .mp4.")
     for path in filter(None, (output, tracks)):
         if path.is_dir():
@@ -62,44 +61,31 @@ class VideoExport:
         Args:
             path: the MP4 file.
             fps: frames per second; 30 when None.
-            timed: repeat pictures so that the video keeps the time of their arrival.
+            timed: show each picture at the time of its arrival, not at regular ones.
         """
         self._path = path
         self._fps = fps or _DEFAULT_FPS
         self._timed = timed
         self._recorder: Recorder | None = None
-        self._size = (0, 0)
         self._started = 0.0
-        self._written = 0
 
     def write(self, index: int, frame: Frame, tracked: Tracked) -> None:
         """Draw and append one frame."""
         if self._recorder is None:
-            self._size, self._started = frame.size, frame.arrival
-            with writing(self._path):
-                self._recorder = Recorder(self._path, self._size, self._fps)
+            self._started = frame.arrival
+            self._recorder = Recorder(self._path, frame.size, self._fps)
         objects = [_overlay(one) for one in tracked.objects.values()]
-        picture = draw_overlay(frame.picture, objects, OverlaySettings())
-        if frame.size != self._size:
-            resized = cv2.resize(picture, self._size[::-1], interpolation=cv2.INTER_AREA)
-            picture = np.asarray(resized, dtype=np.uint8)
-        with writing(self._path):
-            for _ in range(self._copies(frame.arrival)):
-                self._recorder.write(picture)
-                self._written += 1
+        time_s = frame.arrival - self._started if self._timed else None
+        self._recorder.write(draw_overlay(frame.picture, objects), time_s)
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._recorder is not None:
-            with writing(self._path):
-                self._recorder.close()
-
-    def _copies(self, arrival: float) -> int:
-        """Return how often a picture goes in, so that the video keeps up with the clock."""
-        if not self._timed:
-            return 1
-        due = round((arrival - self._started) * self._fps) + 1
-        return min(max(due - self._written, 0), round(_MAX_GAP_S * self._fps))
+        """Finish the file, unless nothing was written."""
+        if self._recorder is None:
+            return
+        if self._recorder.written:
+            self._recorder.close()
+        else:
+            self._recorder.discard()
 
 
 class MaskExport:
@@ -145,7 +131,7 @@ class TrackExport:
         """
         self._path = path
         with writing(path):
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("w", encoding="utf-8", buffering=1)
 
     def write(self, index: int, frame: Frame, tracked: Tracked) -> None:
         """Append one line."""
