@@ -18,6 +18,7 @@ const $ = (id) => document.getElementById(id);
 const EVENTS = {
   source_lost: "The source is lost. The server is trying to reach it again.",
   source_back: "The source is back.",
+  stream_ended: "The stream has ended.",
 };
 
 class App {
@@ -25,6 +26,7 @@ class App {
   #frames = 0;
   #colours = ["#14b8a6"];
   #objects = [];
+  #ended = null;
   #cutting = false;
   #draw = 0;
 
@@ -70,6 +72,8 @@ class App {
     $("confirm").onclose = () => $("confirm").returnValue === "yes" && this.#request(objectsReset());
     addEventListener("hashchange", () => this.#followHash());
     addEventListener("online", () => this.#retryNow());
+    addEventListener("pagehide", () => this.#goodbye());
+    addEventListener("pageshow", (event) => event.persisted && location.reload());
     if (remembered().panel === false) this.#panel();
     this.#selected();
     this.#followHash();
@@ -103,7 +107,9 @@ class App {
   async #publish(kind, open) {
     this.#stage.banner(null);
     try {
-      this.show(await open());
+      const id = await open();
+      await this.#publisher.started;
+      if (id === this.#publisher.id) this.show(id);
     } catch (error) {
       const sentence = cameraProblem(error, kind);
       this.#stage.banner(sentence, { stay: true });
@@ -111,9 +117,9 @@ class App {
   }
 
   #stopPublishing() {
-    const shown = this.#view?.id === this.#publisher.id;
+    const { id } = this.#publisher;
     this.#publisher.stop();
-    if (shown) this.#nothing();
+    if (this.#view?.id === id) this.#nothing(id);
   }
 
   #publishing() {
@@ -122,6 +128,7 @@ class App {
     $("publishing").dataset.state = state;
     const what = kind === "screen" ? "Screen" : "Camera";
     set($("publishing-text"), state === "live" ? `${what} on` : `${what}: connecting`);
+    if (state === "live" && this.#view?.id === id) this.#view.retryNow();
     if (error !== null && state === "waiting") this.#stage.banner(`${what} not sent: ${error.message}`);
   }
 
@@ -136,9 +143,13 @@ class App {
     if (streams === null) {
       this.#stage.card("lost", "The server does not answer", "The page tries again every two seconds.");
       this.#status.link("lost", "No server");
-    } else if (streams.length > 0) {
-      const last = streams.find((stream) => stream.id === remembered().stream);
-      this.show((last ?? streams[0]).id);
+      return;
+    }
+    const { stream: last } = remembered();
+    const worth = ({ id, state }) => 2 * (state === "live") + (id === last);
+    const [best] = streams.filter(({ id }) => id !== this.#ended).sort((a, b) => worth(b) - worth(a));
+    if (best !== undefined) {
+      this.show(best.id);
     } else {
       this.#status.link("none", "No stream");
       this.#stage.card("empty", "No stream yet", "Show this device's camera, or start the server with a source.", { camera: true });
@@ -156,12 +167,20 @@ class App {
     this.#stage.banner(null);
   }
 
-  #nothing() {
+  /** Nothing is on the stage until the list names another stream than the one that ended. */
+  #nothing(ended) {
     this.#leave();
+    this.#ended = ended;
     history.replaceState(null, "", location.pathname);
     this.#menu.show({ current: null });
     this.#stage.card("connecting", "Looking for streams", "Asking the server for its streams.");
     this.#menu.refresh();
+  }
+
+  /** The page is closing: free its places at the server at once. */
+  #goodbye() {
+    this.#publisher.stop();
+    this.#view?.close();
   }
 
   #retryNow() {
@@ -176,16 +195,17 @@ class App {
       this.#status.link("live", "Live");
     } else if (media === "waiting" || control === "waiting") {
       this.#status.link("lost", "Reconnecting");
-      this.#lost(id, control, error);
+      this.#lost(id, error);
     } else {
       this.#status.link("connecting", "Connecting");
     }
     if (media === "live" && this.#frames > 0) this.#stage.live();
   }
 
-  #lost(id, control, error) {
+  #lost(id, error) {
     const action = { text: "Try now", run: () => this.#retryNow() };
-    const title = this.#frames > 0 ? "The connection was lost" : `${id} is not there now`;
+    const gone = error?.status === 404 || this.#frames === 0;
+    const title = gone ? `${id} is not there now` : "The connection was lost";
     const reason = error?.name === "TypeError" || error === null ? "The server does not answer." : error.message;
     this.#stage.card("lost", title, `${reason} The page keeps trying.`, { action });
     announce(title);
@@ -209,17 +229,19 @@ class App {
     receive?.();
   }
 
-  #hello({ model, device, objects, colours, settings }) {
+  #hello({ model, device, state, objects, colours, settings }) {
+    if (state !== "live" && state !== "connecting") this.#stage.banner(EVENTS.source_lost, { stay: true });
     if (colours?.length > 0) this.#colours = colours;
     if (settings?.overlay) this.#settings.show(settings.overlay);
     this.#status.show({ model, device });
     this.#show(objects ?? []);
   }
 
-  #event({ kind, object, model }) {
+  #event({ kind, object, model, device, message }) {
     if (kind === "object_lost") announce(`${this.#list.name(object)} is lost.`);
     if (kind === "object_found") announce(`${this.#list.name(object)} is found again.`);
-    if (kind === "model_changed") this.#status.show({ model });
+    if (kind === "model_changed") this.#status.show({ model, device });
+    if (kind === "device_failed") this.#stage.banner(message);
     if (kind in EVENTS) this.#stage.banner(EVENTS[kind], { stay: kind === "source_lost" });
   }
 
@@ -249,7 +271,9 @@ class App {
     $("undo-button").disabled = selected === null;
     this.#show(this.#objects);
     const name = selected === null ? null : this.#list.name(selected);
-    this.#stage.hint(name === null ? "Click a thing to track it" : `Clicks refine ${name} · Esc for a new object`);
+    const [verb, next] = matchMedia("(pointer: coarse)").matches ? ["Tap", "⊕"] : ["Click", "Esc"];
+    const refine = `${verb}s refine ${name} · ${next} for a new object`;
+    this.#stage.hint(name === null ? `${verb} a thing to track it` : refine);
   }
 
   #send(message) {

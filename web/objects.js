@@ -68,7 +68,7 @@ class Row {
     this.element = make("li", "object");
     this.element.dataset.object = id;
     this.element.style.setProperty("--chip", colour);
-    this.#select.append(make("span", "chip"), this.#key);
+    this.#select.append(this.#key, make("span", "chip"));
     this.#remove.append(icon("i-cross"));
     const about = make("span", "object-about");
     about.append(this.#state, this.#score);

@@ -15,10 +15,11 @@ export class Publisher {
   #track = null;
   #peer = null;
   #onChange;
+  #started = Promise.resolve();
+  #begun = () => {};
 
   constructor(onChange) {
     this.#onChange = onChange;
-    addEventListener("pagehide", () => this.stop());
   }
 
   get state() {
@@ -29,14 +30,19 @@ export class Publisher {
     return this.#track?.getSettings().deviceId ?? null;
   }
 
-  /** Open and publish a camera; the stream's id. Rejects as getUserMedia does. */
+  /** Open a camera and begin to publish it; the stream's id. Rejects as getUserMedia does. */
   async camera(choice = {}) {
     return this.#publish("camera", await openCamera(choice));
   }
 
-  /** Open and publish a screen; the stream's id. Rejects as getDisplayMedia does. */
+  /** The same with a screen; rejects as getDisplayMedia does. */
   async screen() {
     return this.#publish("screen", await openScreen());
+  }
+
+  /** Resolves when the server has the stream, or the first try to publish it failed. */
+  get started() {
+    return this.#started;
   }
 
   retryNow() {
@@ -46,6 +52,7 @@ export class Publisher {
   stop() {
     this.#peer?.close();
     this.#track?.stop();
+    this.#begun();
     this.#peer = this.#track = this.id = this.kind = this.error = null;
     this.#onChange();
   }
@@ -62,10 +69,12 @@ export class Publisher {
     this.kind = kind;
     this.#track = track;
     this.id = streamId(kind);
+    this.#started = new Promise((resolve) => (this.#begun = resolve));
     this.#peer = whipPublisher(`${streamUrl(this.id)}/whip`, {
       track: () => this.#track,
-      onState: (_, { error = null }) => {
+      onState: (state, { error = null }) => {
         this.error = error;
+        if (state !== "connecting") this.#begun();
         this.#onChange();
       },
     });

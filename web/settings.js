@@ -5,6 +5,8 @@ import { settingsSet } from "./messages.js";
 
 const $ = (id) => document.getElementById(id);
 const STORE = "streamtrack";
+/** A slider moves faster than the server takes messages. */
+const SEND_EVERY_MS = 150;
 
 /** What this browser remembers of the page; {} where storage is forbidden. */
 export function remembered() {
@@ -27,12 +29,13 @@ export function remember(changes) {
 export class Settings {
   #send;
   #onMirror;
+  #sending = null;
 
   constructor({ send, onMirror }) {
     this.#send = send;
     this.#onMirror = onMirror;
     $("settings").onsubmit = (event) => event.preventDefault();
-    for (const id of ["set-visible", "set-fill", "set-outline", "set-labels"]) {
+    for (const id of ["set-fill", "set-outline", "set-labels"]) {
       $(id).oninput = () => this.#overlayChanged();
     }
     $("set-mirror").oninput = () => this.mirror($("set-mirror").checked);
@@ -45,12 +48,12 @@ export class Settings {
     return $("set-mirror").checked;
   }
 
-  /** Show the overlay settings the server tells. */
-  show({ fill_alpha, outline, labels, visible }) {
-    if (fill_alpha !== undefined) $("set-fill").value = Math.round(100 * fill_alpha);
+  /** Show the overlay settings the server tells, unless newer ones are about to be sent. */
+  show({ masks, fill_alpha, outline, labels }) {
+    if (this.#sending !== null) return;
+    if (fill_alpha !== undefined) $("set-fill").value = masks === false ? 0 : Math.round(100 * fill_alpha);
     if (outline !== undefined) $("set-outline").checked = outline;
     if (labels !== undefined) $("set-labels").checked = labels;
-    if (visible !== undefined) $("set-visible").checked = visible;
     this.#showFill();
   }
 
@@ -72,14 +75,20 @@ export class Settings {
 
   #overlayChanged() {
     this.#showFill();
-    this.#send(settingsSet({
-      overlay: {
-        fill_alpha: Number($("set-fill").value) / 100,
-        outline: $("set-outline").checked,
-        labels: $("set-labels").checked,
-        visible: $("set-visible").checked,
-      },
-    }));
+    this.#sending ??= setTimeout(() => {
+      this.#sending = null;
+      this.#send(settingsSet({ overlay: this.#overlay() }));
+    }, SEND_EVERY_MS);
+  }
+
+  #overlay() {
+    const fill = Number($("set-fill").value) / 100;
+    return {
+      masks: fill > 0,
+      fill_alpha: fill,
+      outline: $("set-outline").checked,
+      labels: $("set-labels").checked,
+    };
   }
 
   #showFill() {

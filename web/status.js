@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 
 /** Key, label, explanation, and how the value reads. */
 const ITEMS = [
-  ["model", "Model", "The model that tracks", (stats) => stats.model],
+  ["model", "Model", "The model that tracks", (stats) => stats.model || "loading"],
   ["device", "Device", "Where the model runs", (stats) => stats.device],
   ["fps_in", "In", "Frames a second from the source", (stats) => fps(stats.fps_in)],
   ["fps_tracker", "Tracker", "Frames a second through the model", (stats) => fps(stats.fps_tracker)],

@@ -1,0 +1,82 @@
+"""The page publishes a camera and sees it with its overlay, or says why it cannot."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.looking import PATIENT, Viewer, painted
+
+expect.set_options(timeout=PATIENT)
+
+
+def use_camera(viewer: Viewer) -> None:
+    """Publish the camera and wait until it is seen."""
+    viewer.page.click("#camera-button")
+    expect(viewer.page.locator("#source-name")).to_have_text(re.compile(r"^camera-\w{6}$"))
+    viewer.wait_live()
+    expect(viewer.page.locator("#publishing-text")).to_have_text("Camera on")
+
+
+def test_the_camera_is_published_and_comes_back_with_its_overlay(server, new_viewer):
+    viewer = new_viewer(permissions=["camera"])
+    viewer.open(f"{server.url}#demo")
+    use_camera(viewer)
+    height, width = viewer.picture().shape[:2]
+    viewer.page.keyboard.press("o")
+    viewer.page.fill("#set-fill", "100")
+    viewer.page.keyboard.press("Escape")
+    viewer.drag(0.1 * width, 0.45 * height, 0.9 * width, 0.98 * height)
+    viewer.wait_rows(1)
+    viewer.wait_settled()
+    colour = viewer.heard["hello"]["colours"][0]
+    assert painted(viewer.picture(), colour).sum() > 100
+    viewer.page.click("#publishing-stop")
+    expect(viewer.page.locator("#source-name")).to_have_text("demo")
+    viewer.wait_live()
+
+
+def test_my_camera_can_be_mirrored_and_clicks_still_land(server, new_viewer):
+    viewer = new_viewer(permissions=["camera"])
+    viewer.open(server.url)
+    use_camera(viewer)
+    viewer.page.keyboard.press("m")
+    expect(viewer.page.locator("#video")).to_have_attribute("data-mirror", "")
+    width = viewer.picture().shape[1]
+    viewer.drag(10, 200, 150, 340)
+    viewer.wait_rows(1)
+    viewer.wait_settled()
+    box = viewer.heard["objects"]["objects"][0]["box"]
+    assert box is None or (box[0] + box[2]) / 2 > width / 2
+
+
+def refused_camera(viewer: Viewer, error: str) -> None:
+    """Make the browser's camera fail as real ones do."""
+    refusal = f"async () => {{ throw new DOMException('', '{error}'); }}"
+    viewer.page.add_init_script(f"navigator.mediaDevices.getUserMedia = {refusal}")
+
+
+def test_a_refused_camera_is_explained(server, new_viewer):
+    viewer = new_viewer()
+    refused_camera(viewer, "NotAllowedError")
+    viewer.open(server.url)
+    viewer.page.click("#camera-button")
+    expect(viewer.page.locator("#banner")).to_contain_text("The camera was refused.")
+    expect(viewer.page.locator("#stage")).to_have_attribute("data-view", "live")
+
+
+def test_a_missing_camera_is_explained(server, new_viewer):
+    viewer = new_viewer()
+    refused_camera(viewer, "NotFoundError")
+    viewer.open(server.url)
+    viewer.page.click("#camera-button")
+    expect(viewer.page.locator("#banner")).to_contain_text("No camera was found.")
+
+
+def test_an_insecure_page_says_that_it_cannot_have_a_camera(server, new_viewer):
+    viewer = new_viewer()
+    viewer.page.add_init_script(
+        "Object.defineProperty(navigator, 'mediaDevices', { value: undefined })"
+    )
+    viewer.open(server.url)
+    viewer.page.click("#camera-button")
+    expect(viewer.page.locator("#banner")).to_contain_text("only to secure pages")
