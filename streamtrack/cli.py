@@ -129,19 +129,13 @@ def _run(args: argparse.Namespace) -> None:
     if console.is_terminal:
         _tell(console, f"{tracker.model} on {tracker.device}: {tracker.why}")
     opener = partial(open_source, spec, realtime=settings.realtime)
-    with run_progress(settings.frames, console) as show:
-        run = OfflineRun(
-            settings,
-            tracker.open(),
-            opener,
-            on_frame=lambda run: show(run.frames, run.fps, len(run.objects)),
-        )
-        try:
-            run.go()
-        finally:
-            if run.frames:
-                console.file.flush()
-                _say(_summary(run, tracker))
+    run = OfflineRun(settings, tracker.open(), opener)
+    try:
+        with run_progress(settings.frames, console) as show:
+            run.go(lambda: show(run.frames, run.fps, len(run.objects)))
+    finally:
+        if run.frames:
+            _say(_summary(run, tracker))
 
 
 def _models(args: argparse.Namespace) -> None:

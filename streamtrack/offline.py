@@ -70,8 +70,6 @@ class OfflineRun:
         settings: RunSettings,
         stream: Stepper,
         open_source: Callable[[], Source],
-        *,
-        on_frame: Callable[["OfflineRun"], None] = lambda run: None,
     ) -> None:
         """Prepare a run; nothing is opened.
 
@@ -79,7 +77,6 @@ class OfflineRun:
             settings: what to do.
             stream: follows the objects.
             open_source: opens the source.
-            on_frame: called with this run after every frame.
         """
         self.frames = 0
         """Frames done."""
@@ -90,7 +87,6 @@ class OfflineRun:
         self._settings = settings
         self._stream = stream
         self._open_source = open_source
-        self._on_frame = on_frame
         self._fps: float | None = None
 
     @property
@@ -98,8 +94,11 @@ class OfflineRun:
         """Frames done per second."""
         return self.frames / self.seconds if self.seconds else 0.0
 
-    def go(self) -> None:
+    def go(self, on_frame: Callable[[], None] = lambda: None) -> None:
         """Run to the end; what was exported is whole even when this raises.
+
+        Args:
+            on_frame: called after every frame.
 
         Raises:
             SourceError: the source failed or has no frames.
@@ -118,7 +117,7 @@ class OfflineRun:
                     exports = self._open_exports(stack)
                 self._do(frame, exports)
                 self.seconds = time.monotonic() - started
-                self._on_frame(self)
+                on_frame()
                 if self.frames == settings.frames:
                     break
         self._finish()

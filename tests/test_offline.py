@@ -193,15 +193,15 @@ def test_what_was_done_stays_when_the_source_breaks(tmp_path):
 
 
 def test_what_was_done_stays_when_a_person_interrupts(tmp_path):
-    def interrupt(run):
-        if run.frames == 3:
+    source = FakeSource(10)
+    made = OfflineRun(RunSettings(output=tmp_path / "o.mp4"), FakeStream(), lambda: source)
+
+    def interrupt():
+        if made.frames == 3:
             raise KeyboardInterrupt
 
-    source = FakeSource(10)
-    made = OfflineRun(RunSettings(output=tmp_path / "o.mp4"), FakeStream(), lambda: source,
-                      on_frame=interrupt)  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
-        made.go()
+        made.go(interrupt)
     assert len(count_frames(tmp_path / "o.mp4")) == 3
     assert source.closed
 
