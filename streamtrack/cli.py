@@ -132,7 +132,10 @@ def _run(args: argparse.Namespace) -> None:
     run = OfflineRun(settings, tracker.open(), opener)
     try:
         with run_progress(settings.frames, console) as show:
-            run.go(lambda: show(run.frames, run.fps, len(run.objects)))
+            run.go(
+                lambda: show(run.frames, run.fps, len(run.objects)),
+                lambda reason: _tell(console, reason),
+            )
     finally:
         if run.frames:
             _say(_summary(run, tracker))
@@ -220,9 +223,9 @@ def _summary(run: "OfflineRun", tracker: "Tracker") -> str:
 
 
 def _configure_logging(command: str) -> None:
-    """Send the log to stderr: what a server does, and otherwise only what is worse."""
+    """Send the log to stderr: what a server does, and otherwise only errors."""
     logging.basicConfig(
-        level=logging.INFO if command == "serve" else logging.WARNING,
+        level=logging.INFO if command == "serve" else logging.ERROR,
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )

@@ -94,11 +94,16 @@ class OfflineRun:
         """Frames done per second."""
         return self.frames / self.seconds if self.seconds else 0.0
 
-    def go(self, on_frame: Callable[[], None] = lambda: None) -> None:
+    def go(
+        self,
+        on_frame: Callable[[], None] = lambda: None,
+        on_lost: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         """Run to the end; what was exported is whole even when this raises.
 
         Args:
             on_frame: called after every frame.
+            on_lost: told why a live source fell silent; it is opened again meanwhile.
 
         Raises:
             SourceError: the source failed or has no frames.
@@ -108,7 +113,7 @@ class OfflineRun:
         """
         settings = self._settings
         with contextlib.ExitStack() as stack:
-            frames = stack.enter_context(contextlib.closing(self._source_frames()))
+            frames = stack.enter_context(contextlib.closing(self._source_frames(on_lost)))
             exports: list[Export] = []
             for frame in frames:
                 if not self.frames:
@@ -159,9 +164,9 @@ class OfflineRun:
             stack.callback(export.close)
         return exports
 
-    def _source_frames(self) -> Generator[Frame, None, None]:
+    def _source_frames(self, on_lost: Callable[[str], None]) -> Generator[Frame, None, None]:
         """Yield every frame, or the newest one each time when it runs in real time."""
-        return self._newest_frames() if self._settings.realtime else self._all_frames()
+        return self._newest_frames(on_lost) if self._settings.realtime else self._all_frames()
 
     def _all_frames(self) -> Generator[Frame, None, None]:
         with contextlib.closing(self._open_source()) as source:
@@ -169,9 +174,10 @@ class OfflineRun:
                 self._fps = source.fps
                 yield frame
 
-    def _newest_frames(self) -> Generator[Frame, None, None]:
+    def _newest_frames(self, on_lost: Callable[[str], None]) -> Generator[Frame, None, None]:
         slot: Slot[Frame] = Slot()
         over = threading.Event()
+        failure: list[str] = []
         opened: list[Source] = []
 
         def open_source() -> Source:
@@ -182,7 +188,11 @@ class OfflineRun:
             slot.put(frame)
 
         def on_state(state: CaptureState, reason: str) -> None:
-            if state in ("ended", "failed"):
+            if state == "failed" or (state == "lost" and not slot.accepted):
+                failure.append(reason)
+            elif state == "lost":
+                on_lost(reason)
+            if failure or state == "ended":
                 over.set()
 
         capture = Capture(open_source, deliver, on_state=on_state)
@@ -196,5 +206,5 @@ class OfflineRun:
                     yield frame
                 elif last:
                     break
-        if capture.state == "failed":
-            raise SourceError(capture.reason)
+        if failure:
+            raise SourceError(failure[0])

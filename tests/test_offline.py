@@ -277,3 +277,27 @@ def test_places_that_cannot_be_written_are_refused_at_once(tmp_path, places, sai
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=said):
         check_places(*(place and tmp_path / place for place in places))
+
+
+def test_in_real_time_a_camera_that_never_answered_is_an_error():
+    source = FakeSource(0, error=SourceUnavailable("The camera does not answer."))
+    source.live = True
+    with pytest.raises(SourceError, match="does not answer"):
+        run(source, realtime=True)
+
+
+def test_in_real_time_a_camera_that_falls_silent_is_awaited():
+    class Camera(FakeSource):
+        live = True
+
+    cameras = [Camera(2, error=SourceUnavailable("The camera went away.")), Camera(2)]
+    heard = []
+    made = OfflineRun(RunSettings(realtime=True), FakeStream(), lambda: cameras.pop(0))
+
+    def until_it_is_back():
+        if not cameras:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made.go(until_it_is_back, heard.append)
+    assert heard[0] == "The camera went away."
