@@ -1,5 +1,6 @@
 """The oracle of the parity tests: SAM 2's own video predictor, fed one frame at a time."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED
 from streamtrack.tracking.prompts import Prompt
+
+os.environ["TQDM_DISABLE"] = "1"
 
 
 def build_upstream(config: str, image_size: int) -> SAM2VideoPredictor:
@@ -51,6 +54,20 @@ class Upstream:
                 self._prompt(index, prompt, refine=prompt.object_id in first)
                 first.add(prompt.object_id or 0)
         return {obj_id: self._logits(obj_id, index) for obj_id in state["obj_ids"]}
+
+    def late(self, frame: int, prompt: Prompt, *, refine: bool = False) -> dict[int, np.ndarray]:
+        """Prompt an earlier frame, propagate from it to the last; return the logits there."""
+        last = self._index - 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self._prompt(frame, prompt, refine=refine)
+            for _ in self._predictor.propagate_in_video(self._state, frame, last - frame):
+                pass
+        return {obj_id: self._logits(obj_id, last) for obj_id in self._state["obj_ids"]}
+
+    def logits_on(self, object_id: int, frame: int) -> np.ndarray:
+        """Return an object's (h, w) logits on an earlier frame."""
+        return self._logits(object_id, frame)
 
     def remove(self, object_id: int) -> None:
         """Remove one object."""

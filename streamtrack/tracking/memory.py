@@ -42,7 +42,7 @@ class MemoryView:
         return len(self.features), len(self.pointers)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Prompted:
     """A prompted frame's memory and what undo needs to take it back."""
 
@@ -84,6 +84,40 @@ class MemoryBank:
             self._prompted[index] = _Prompted(memory, self._recent.pop(index, None))
         self._forget(index)
 
+    def copy(self) -> "MemoryBank":
+        """Return a bank that goes its own way; the memories themselves are shared."""
+        twin = MemoryBank(mask_memories=self._mask_memories, pointers=self._read_pointers)
+        twin._prompted, twin._recent = dict(self._prompted), dict(self._recent)
+        return twin
+
+    def take_prompted(self, other: "MemoryBank", *, since: int, shift: int = 0) -> None:
+        """Add the prompted frames of another bank from `since` on, moved by `shift`.
+
+        With them, replaying an object's past reads the same prompted frames ahead of it as
+        SAM 2 does when it propagates again from a corrected frame.
+        """
+        for index, prompted in other._prompted.items():
+            if index >= since:
+                self._recent.pop(index + shift, None)
+                self._prompted[index + shift] = prompted
+
+    def is_prompted(self, index: int) -> bool:
+        """Tell whether frame `index` is a prompted one."""
+        return index in self._prompted
+
+    def ordinary(self, index: int) -> FrameMemory | None:
+        """Return the ordinary memory of frame `index`, also one that a prompt replaced."""
+        prompted = self._prompted.get(index)
+        return self._recent.get(index) or (prompted.replaced if prompted else None)
+
+    def drop_prompted(self, index: int) -> None:
+        """Forget that frame `index` was prompted, and its memory."""
+        del self._prompted[index]
+
+    def forget_recent(self) -> None:
+        """Drop all ordinary memories."""
+        self._recent.clear()
+
     def undo(self) -> bool:
         """Take back the newest prompt; memories made after it go with it.
 
@@ -124,6 +158,11 @@ class MemoryBank:
         return MemoryView(tuple(features), tuple(pointers))
 
     @property
+    def newest_prompted(self) -> int:
+        """Index of the newest prompted frame."""
+        return max(self._prompted)
+
+    @property
     def prompted_frames(self) -> tuple[int, ...]:
         """Indices of the prompted frames that are kept."""
         return tuple(self._prompted)
@@ -131,7 +170,7 @@ class MemoryBank:
     @property
     def state_bytes(self) -> int:
         """Bytes of all tensors held."""
-        return sum(t.numel() * t.element_size() for t in self._tensors())
+        return sum(t.numel() * t.element_size() for t in self.tensors())
 
     def _select(self, index: int) -> list[int]:
         """Return the prompted frames to attend, ordered as `select_closest_cond_frames`.
@@ -149,7 +188,8 @@ class MemoryBank:
 
     def _forget(self, index: int) -> None:
         """Drop what no later frame can read."""
-        while len(self._prompted) > PROMPTED_FRAMES_ATTENDED + 1:
+        # Prompted frames that lie ahead (while the past is replayed) do not count.
+        while sum(t <= index for t in self._prompted) > PROMPTED_FRAMES_ATTENDED + 1:
             oldest = min(self._prompted)
             # Never selected again; inside the window SAM 2 reads it as an ordinary memory.
             self._recent[oldest] = self._prompted.pop(oldest).memory
@@ -160,9 +200,10 @@ class MemoryBank:
                 self._recent[t] = replace(memory, features=None)
         for t, prompted in self._prompted.items():
             if t <= index - self._mask_memories:  # no later frame would read it after an undo
-                prompted.replaced = None
+                self._prompted[t] = replace(prompted, replaced=None)
 
-    def _tensors(self) -> Iterator[Tensor]:
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield every tensor held."""
         kept = list(self._recent.values())
         for prompted in self._prompted.values():
             kept.extend((prompted.memory, *prompted.earlier))

@@ -73,3 +73,22 @@ def mask_to_input(mask: NDArray[np.bool_], image_size: int) -> Tensor:
         antialias=True,
     )
     return (resized >= 0.5).float()
+
+
+def to_input_points(
+    points: NDArray[np.float32], labels: NDArray[np.int32], size: tuple[int, int], image_size: int
+) -> tuple[Tensor, Tensor]:
+    """Return points in the model's input pixels, in the order of SAM 2's arithmetic.
+
+    Args:
+        points: (N, 2) float32, (x, y) in source pixels.
+        labels: (N,) int32.
+        size: (height, width) of the source picture.
+        image_size: side of the model's input in pixels.
+
+    Returns:
+        (1, N, 2) float32 and (1, N) int32.
+    """
+    height, width = size
+    scaled = torch.from_numpy(points)[None] / torch.tensor([width, height])
+    return scaled * image_size, torch.from_numpy(labels)[None]

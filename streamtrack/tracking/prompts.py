@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ObjectState = Literal["tracked", "lost"]
+ReplayMode = Literal["exact", "replayed", "jumped", "reencoded"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,7 @@ class Prompt:
     mask: ArrayLike | None = None
     """(H, W) bool at source size."""
     frame: int | None = None
-    """Index of the processed frame it was made on; None = the frame being stepped."""
+    """The frame it was made on, as given to `step`; None = the one being stepped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +55,22 @@ class TrackedObject:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Applied:
+    """What was done with one prompt."""
+
+    object_id: int
+    frame: int
+    """The frame it was applied to: always the one it was made on."""
+    mode: ReplayMode
+    """"exact": on the newest frame; "replayed": on an earlier one, and the object was followed
+    again from there to the newest; "reencoded": likewise, with features computed anew; "jumped":
+    on an earlier one, and the object is followed again from the next frame on."""
+    replayed_frames: int
+    result: TrackedObject
+    """The object on the frame the prompt was made on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tracked:
     """The result of one step."""
 
@@ -63,5 +80,7 @@ class Tracked:
     """By object id, in the order the objects were made."""
     prompted: tuple[int, ...] = ()
     """Object ids of the step's prompts, in the order the prompts were given."""
+    applied: tuple[Applied, ...] = ()
+    """What was done with each prompt, in the order the prompts were given."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Timings in ms by stage: "preprocess", "encode", "track", "prompt", "masks"."""

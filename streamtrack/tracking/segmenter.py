@@ -42,6 +42,11 @@ class Features:
     sizes: tuple[tuple[int, int], ...]
     """Each (h, w)."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the maps; positions are constants of the model."""
+        return sum(one.numel() * one.element_size() for one in self.maps)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:

@@ -1,6 +1,6 @@
 """Check prompts before anything is touched: one object's bad prompt never harms another."""
 
-from collections.abc import Container
+from collections.abc import Container, Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +65,26 @@ def check_prompt(prompt: Prompt, size: tuple[int, int], known: Container[int]) -
             "on it first."
         )
     return CheckedPrompt(object_id, points, labels, None)
+
+
+def check_totals(checked: Iterable[tuple[Hashable, CheckedPrompt]]) -> None:
+    """Bound the points of several prompts for one object on one frame: they add up.
+
+    Args:
+        checked: prompts in order, each with what tells its object and frame.
+
+    Raises:
+        TooManyPoints: there are more than 16 on one frame.
+    """
+    totals: dict[Hashable, int] = {}
+    for key, prompt in checked:
+        starts_anew = prompt.has_box or prompt.mask is not None
+        totals[key] = int((prompt.labels < 2).sum()) + (0 if starts_anew else totals.get(key, 0))
+        if totals[key] > MAX_POINTS:
+            raise TooManyPoints(
+                f"An object was given {totals[key]} points on one frame, but at most {MAX_POINTS} "
+                "are taken; give fewer, or a box."
+            )
 
 
 def _checked_id(object_id: object) -> int | None:

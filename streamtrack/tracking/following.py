@@ -1,0 +1,358 @@
+"""One video: its objects, their bounded memories, and the frames prompts may still name."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamtrack.errors import PromptError, PromptTooOld, TooManyObjects, UnknownObject
+from streamtrack.tracking.application import Applier, Costs, Followed, Item, Outcome
+from streamtrack.tracking.history import History, PastFrame, PastObject
+from streamtrack.tracking.prompts import Applied, Prompt, Tracked, TrackedObject
+from streamtrack.tracking.results import to_objects
+from streamtrack.tracking.segmenter import Segmentation, Segmenter
+from streamtrack.tracking.validation import CheckedPrompt, check_prompt, check_totals
+
+Picture = NDArray[np.uint8]
+Checked = list[tuple[int, PastFrame, CheckedPrompt]]
+"""Object id, frame and prompt, in the order the prompts were given."""
+
+
+class TrackingStream:
+    """One video's objects and their bounded memories.
+
+    Not thread-safe: one thread owns a tracker and all its streams.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        *,
+        max_objects: int = 32,
+        rewind_frames: int = 16,
+        feature_bytes: int = 256 * 2**20,
+        replay_budget_ms: float | None = None,
+        pictures: Callable[[int], Picture | None] | None = None,
+    ) -> None:
+        """Start with no objects; `Tracker.open` is the usual way and says what the rest means."""
+        self._segmenter = segmenter
+        self._max_objects = max_objects
+        self._pictures = pictures
+        self._history = History(frames=max(1, rewind_frames), feature_bytes=feature_bytes)
+        self._costs = Costs()
+        self._applier = Applier(
+            segmenter, self._history, budget_ms=replay_budget_ms, costs=self._costs
+        )
+        self._objects: dict[int, Followed] = {}
+        self._last = Tracked(-1, {})
+        self._last_frame = -1
+        self._next_id = 1
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Ids of the objects being followed, oldest first."""
+        return tuple(self._objects)
+
+    @property
+    def index(self) -> int:
+        """Index the next stepped frame will have."""
+        return self._last.index + 1
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all memories and features held; constant in steady state."""
+        kept = list(self._history.tensors())
+        for followed in self._objects.values():
+            kept.extend(followed.bank.tensors())
+        storages = {one.untyped_storage().data_ptr(): one.untyped_storage() for one in kept}
+        return sum(storage.nbytes() for storage in storages.values())
+
+    def check(self, prompt: Prompt, size: tuple[int, int]) -> None:
+        """Raise the PromptError that `step` would raise for this prompt; change nothing.
+
+        Args:
+            prompt: in source pixels.
+            size: (height, width) of the frame to be stepped.
+        """
+        ahead = PastFrame(self._last_frame + 1, np.empty((*size, 3), np.uint8), None)
+        self._checked([prompt], ahead)
+
+    def step(
+        self, picture: Picture, prompts: Sequence[Prompt] = (), *, frame: int | None = None
+    ) -> Tracked:
+        """Follow all objects onto one frame, then apply the prompts.
+
+        A prompt that names an earlier frame is applied there; see `apply`.
+
+        Args:
+            picture: (H, W, 3) uint8 RGB; kept for late prompts, so do not write to it.
+            prompts: in source pixels; those of one object are applied by frame, then in order.
+            frame: number of this frame, larger than any before; default the last plus one.
+
+        Raises:
+            PromptError: a prompt cannot be applied; nothing has changed.
+            DeviceError: the device failed; nothing has changed.
+        """
+        _check_picture(picture)
+        number = self._last_frame + 1 if frame is None else frame
+        if number <= self._last_frame:
+            raise PromptError(
+                f"The frame's number is {number}, but frame {self._last_frame} was stepped "
+                "already; number frames upwards."
+            )
+        newest = PastFrame(number, picture, None)
+        checked = self._checked(prompts, newest)
+        times: dict[str, float] = {}
+        self._history.add(newest)
+        if not self._objects and not checked:
+            self._last, self._last_frame = Tracked(self.index, {}), number
+            return self._last
+        try:
+            with self._segmenter.running():
+                present, found = self._follow(newest, times)
+                outcomes = self._apply(checked, present, times)
+                objects = self._results(newest, found, outcomes, times)
+        except BaseException:
+            self._history.remove(newest)
+            raise
+        self._objects = present
+        self._commit(outcomes)
+        self._last_frame = number
+        applied = _applied(outcomes)
+        ids = tuple(one.object_id for one in applied)
+        self._last = Tracked(self.index, objects, ids, applied, times)
+        return self._last
+
+    def apply(self, prompts: Sequence[Prompt]) -> Tracked:
+        """Apply prompts without a new frame; those that name no frame go to the newest.
+
+        A prompt on an earlier frame that is still kept is applied there, and its object alone
+        is followed again to the newest frame. When that would take longer than the replay
+        budget the object goes on from the next frame instead. A frame that was not stepped
+        takes its place in the object's own count of frames; other objects' memories are left
+        as they are.
+
+        Returns:
+            The newest frame's objects.
+
+        Raises:
+            PromptTooOld: a frame is no longer kept, or nothing was stepped yet.
+            PromptError: a prompt cannot be applied; nothing has changed.
+            DeviceError: the device failed; nothing has changed.
+        """
+        newest = self._history.find(self._last_frame)
+        if newest is None:
+            raise PromptTooOld("No frame was stepped yet; step one first.")
+        checked = self._checked(prompts, newest)
+        times: dict[str, float] = {}
+        with self._segmenter.running():
+            outcomes = self._apply(checked, self._objects, times)
+            objects = self._results(newest, {}, outcomes, times)
+        self._commit(outcomes)
+        applied = _applied(outcomes)
+        ids = tuple(one.object_id for one in applied)
+        self._last = Tracked(self._last.index, self._last.objects | objects, ids, applied, times)
+        return self._last
+
+    def pin(self, frame: int) -> bool:
+        """Keep a frame for prompts beyond the rewind window, until it is unpinned.
+
+        Returns:
+            False when the frame is not known any more.
+        """
+        past = self._find(frame)
+        if past is not None:
+            self._history.pin(past)
+        return past is not None
+
+    def unpin(self, frame: int) -> None:
+        """Let a pinned frame go."""
+        self._history.unpin(frame)
+
+    def remove(self, object_id: int) -> None:
+        """Forget one object.
+
+        Raises:
+            UnknownObject: no object has this id.
+        """
+        self._known(object_id)
+        self._forget(object_id)
+
+    def undo(self, object_id: int) -> bool:
+        """Take back the object's last prompt; what was learned since goes with it.
+
+        Returns:
+            False when it was the only prompt, so that the object went too.
+
+        Raises:
+            UnknownObject: no object has this id.
+        """
+        followed = self._known(object_id)
+        bank = followed.bank.copy()
+        since = bank.newest_prompted
+        if not bank.undo():
+            self._forget(object_id)
+            return False
+        self._objects[object_id] = Followed(bank, followed.clock)
+        for past in self._history:
+            kept = past.objects.get(object_id)
+            if kept is not None and kept.index >= since:
+                del past.objects[object_id]
+        return True
+
+    def reset(self) -> None:
+        """Forget all objects; ids and the frame index go on."""
+        for object_id in self.object_ids:
+            self._forget(object_id)
+
+    def _forget(self, object_id: int) -> None:
+        del self._objects[object_id]
+        self._history.forget(object_id)
+        self._last.objects.pop(object_id, None)
+
+    def _known(self, object_id: int) -> Followed:
+        followed = self._objects.get(object_id)
+        if followed is None:
+            ids = ", ".join(map(str, self._objects)) or "none"
+            raise UnknownObject(f"No object has the id {object_id}; the objects followed: {ids}.")
+        return followed
+
+    def _checked(self, prompts: Sequence[Prompt], newest: PastFrame) -> Checked:
+        """Validate all prompts and give new objects their ids; changes nothing."""
+        known, next_id = set(self._objects), self._next_id
+        checked: Checked = []
+        for prompt in prompts:
+            past = newest if prompt.frame in (None, newest.frame) else self._past(prompt, newest)
+            one = check_prompt(prompt, past.size, known)
+            object_id = next_id if one.object_id is None else one.object_id
+            if object_id not in known and len(known) >= self._max_objects:
+                raise TooManyObjects(
+                    f"{len(known)} objects are followed already, which is the limit; remove one "
+                    "first."
+                )
+            known.add(object_id)
+            next_id = max(next_id, object_id + 1)
+            checked.append((object_id, past, one))
+        check_totals(((object_id, past.frame), one) for object_id, past, one in checked)
+        return checked
+
+    def _past(self, prompt: Prompt, newest: PastFrame) -> PastFrame:
+        frame = prompt.frame
+        assert frame is not None
+        past = self._find(frame) if frame < newest.frame else None
+        if past is None:
+            oldest = min((one.frame for one in self._history), default=newest.frame)
+            raise PromptTooOld(
+                f"The prompt names frame {frame}, but only frames {oldest} to {newest.frame} are "
+                "kept; prompt one that is shown now."
+            )
+        return past
+
+    def _find(self, frame: int) -> PastFrame | None:
+        """Return a kept frame, or one that was shown but not stepped."""
+        if (past := self._history.find(frame)) is not None:
+            return past
+        picture = self._pictures(frame) if self._pictures and frame <= self._last_frame else None
+        if picture is None or not self._history.reaches(frame):
+            return None
+        return PastFrame(frame, picture, None)
+
+    def _follow(
+        self, newest: PastFrame, times: dict[str, float]
+    ) -> tuple[dict[int, Followed], dict[int, Segmentation]]:
+        """Follow all objects onto the newest frame; commits nothing but the frame's own record."""
+        if not self._objects:
+            return {}, {}
+        with _timed(times, "encode"):
+            features = self._applier.features(newest)
+        with _timed(times, "track"):
+            views = [one.bank.view(one.clock) for one in self._objects.values()]
+            found = self._segmenter.track(features, views)
+            memories = self._segmenter.remember(features, found, prompted=False)
+        self._costs.observe(track=times["track"] / len(found))
+        present = {}
+        for (object_id, one), segmentation, memory in zip(
+            self._objects.items(), found, memories, strict=True
+        ):
+            newest.objects[object_id] = PastObject(one.bank, one.clock, segmentation.logits)
+            bank = one.bank.copy()
+            bank.add(one.clock, memory)
+            present[object_id] = Followed(bank, one.clock + 1)
+        return present, dict(zip(self._objects, found, strict=True))
+
+    def _apply(
+        self, checked: Checked, present: dict[int, Followed], times: dict[str, float]
+    ) -> dict[int, Outcome]:
+        """Return what the prompts change, by object."""
+        by_object: dict[int, list[Item]] = {}
+        for order, (object_id, past, prompt) in enumerate(checked):
+            by_object.setdefault(object_id, []).append(Item(order, past, prompt))
+        with _timed(times, "prompt"):
+            return {
+                object_id: self._applier.apply(
+                    object_id,
+                    present.get(object_id),
+                    sorted(items, key=lambda item: (item.past.frame, item.order)),
+                )
+                for object_id, items in by_object.items()
+            }
+
+    def _results(
+        self,
+        newest: PastFrame,
+        found: dict[int, Segmentation],
+        outcomes: dict[int, Outcome],
+        times: dict[str, float],
+    ) -> dict[int, TrackedObject]:
+        for object_id, outcome in outcomes.items():
+            if outcome.newest is not None:
+                found[object_id] = outcome.newest
+        with _timed(times, "masks"):
+            for object_id, outcome in outcomes.items():
+                outcome.render(object_id)
+            return to_objects(found, newest.size)
+
+    def _commit(self, outcomes: dict[int, Outcome]) -> None:
+        for object_id, outcome in outcomes.items():
+            self._objects[object_id] = outcome.followed
+            self._next_id = max(self._next_id, object_id + 1)
+            if outcome.stale_since is not None:
+                self._history.forget(object_id, since=outcome.stale_since)
+            for past, kept in outcome.kept:
+                if self._history.find(past.frame) is None:
+                    self._history.add(past)
+                past.objects[object_id] = kept
+        self._history.evict()
+
+
+def _applied(outcomes: dict[int, Outcome]) -> tuple[Applied, ...]:
+    """Return what was done with each prompt, in the order the prompts were given."""
+    done: dict[int, Applied] = {}
+    for object_id, outcome in outcomes.items():
+        for order, (item, _) in outcome.prompted.items():
+            done[order] = Applied(
+                object_id,
+                item.past.frame,
+                outcome.mode,
+                outcome.replayed_frames,
+                outcome.rendered[order],
+            )
+    return tuple(done[order] for order in sorted(done))
+
+
+def _check_picture(picture: Picture) -> None:
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise PromptError(
+            f"The picture is {picture.dtype} of shape {picture.shape}, but must be uint8 of shape "
+            "(H, W, 3), RGB; convert it."
+        )
+
+
+@contextmanager
+def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time the block takes to times[stage], in ms."""
+    start = time.perf_counter()
+    yield
+    times[stage] = times.get(stage, 0.0) + (time.perf_counter() - start) * 1000
