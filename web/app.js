@@ -15,6 +15,7 @@ import { StatusLine } from "./status.js";
 import { StreamView } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
+const NOT_CONNECTED = "Not connected to the server: try again in a moment.";
 const EVENTS = {
   source_lost: "The source is lost. The server is trying to reach it again.",
   source_back: "The source is back.",
@@ -162,6 +163,7 @@ class App {
     this.#prompts.lost();
     this.#prompts.select(null);
     this.#markers.clear();
+    this.#cut(false);
     this.#show([]);
     this.#status.clear();
     this.#stage.banner(null);
@@ -231,6 +233,7 @@ class App {
 
   #hello({ model, device, state, objects, colours, settings }) {
     if (state !== "live" && state !== "connecting") this.#stage.banner(EVENTS.source_lost, { stay: true });
+    this.#menu.refresh();
     if (colours?.length > 0) this.#colours = colours;
     if (settings?.overlay) this.#settings.show(settings.overlay);
     this.#status.show({ model, device });
@@ -281,7 +284,7 @@ class App {
   }
 
   #request(message) {
-    if (!this.#send(message)) this.#stage.banner("Not connected to the server: try again in a moment.");
+    if (!this.#send(message)) this.#stage.banner(NOT_CONNECTED);
   }
 
   #newObject() {
@@ -297,7 +300,7 @@ class App {
   }
 
   #undo() {
-    if (this.#prompts.selected !== null && !this.#prompts.undo()) this.#request(null);
+    if (this.#prompts.selected !== null && !this.#prompts.undo()) this.#stage.banner(NOT_CONNECTED);
   }
 
   #askReset() {

@@ -21,6 +21,18 @@ async function refusal(response) {
   return new Refused(response.status, text, Number(response.headers.get("Retry-After")) || 0);
 }
 
+/** The ICE servers of a Link header's `rel="ice-server"` entries. */
+export function iceServers(header) {
+  const entries = [...(header ?? "").matchAll(/<([^>]+)>([^<]*)/g)];
+  return entries.flatMap(([, urls, tail]) => {
+    const { rel, username, credential } = Object.fromEntries(
+      [...tail.matchAll(/([\w-]+)="([^"]*)"/g)].map(([, name, value]) => [name, value]),
+    );
+    if (rel !== "ice-server") return [];
+    return [credential === undefined ? { urls } : { urls, username, credential }];
+  });
+}
+
 /**
  * A peer connection that is kept up. `prepare(pc)` adds what is received or sent.
  * States: "connecting", "live", "waiting" (lost, tries again), "closed".
@@ -92,13 +104,16 @@ export class Peer {
     }
   }
 
-  /** Offer at once: waiting for candidates costs a second, and the server's are enough. */
+  /**
+   * Offer at once: waiting for candidates costs a second, and the server's are enough. Gathering
+   * begins with the answer, which names the relays to use, if any (RFC 9725, 4.6).
+   */
   async #negotiate(pc) {
-    await pc.setLocalDescription();
+    const offer = await pc.createOffer();
     const response = await fetch(this.#url, {
       method: "POST",
       headers: { "Content-Type": "application/sdp" },
-      body: pc.localDescription.sdp,
+      body: offer.sdp,
       signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
     });
     if (!response.ok) throw await refusal(response);
@@ -110,6 +125,9 @@ export class Peer {
     }
     this.#session = session;
     this.#expect(pc, CONNECT_WITHIN_MS, "No media path to the server could be opened.");
+    const servers = iceServers(response.headers.get("Link"));
+    if (servers.length > 0) pc.setConfiguration({ iceServers: servers });
+    await pc.setLocalDescription(offer);
     await pc.setRemoteDescription({ type: "answer", sdp });
   }
 

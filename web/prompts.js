@@ -2,7 +2,7 @@
 
 import { promptAdd, promptUndo } from "./messages.js";
 
-const ANSWER_WITHIN_MS = 20000;
+const ANSWER_WITHIN_MS = 30000;
 const HELD = 8;
 
 /**

@@ -32,6 +32,12 @@ export class Publisher {
 
   /** Open a camera and begin to publish it; the stream's id. Rejects as getUserMedia does. */
   async camera(choice = {}) {
+    try {
+      return await this.#publish("camera", await openCamera(choice));
+    } catch (error) {
+      if (error.name !== "NotReadableError" || this.kind !== "camera") throw error;
+    }
+    this.#track.stop(); // phones open one camera at a time
     return this.#publish("camera", await openCamera(choice));
   }
 

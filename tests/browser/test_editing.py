@@ -4,6 +4,7 @@ import json
 
 from playwright.sync_api import expect
 
+from tests.browser.conftest import SIZE
 from tests.browser.looking import PATIENT, Viewer, middle
 
 expect.set_options(timeout=PATIENT)
@@ -43,16 +44,18 @@ def test_a_second_click_refines_and_a_cut_takes_away(server, new_viewer, watcher
     viewer.click(x, y)
     viewer.wait_settled()
     viewer.page.keyboard.down("Shift")
-    viewer.click(x, max(0, y - 90))
+    viewer.click(x, y - 90)
     viewer.page.keyboard.up("Shift")
     viewer.wait_settled()
-    viewer.click(x, max(0, y - 90), button="right")
+    viewer.click(x, y - 90, button="right")
     viewer.wait_settled()
     assert viewer.rows.count() == 1
     prompts = [message for message in messages if message["type"] == "prompt.add"]
     assert [prompt["labels"] for prompt in prompts] == [[1], [1], [0], [0]]
     assert [prompt["object"] is None for prompt in prompts] == [True, False, False, False]
     assert all("rtp" in prompt["at"] for prompt in prompts)
+    height, width = SIZE
+    assert prompts[1]["points"] == [[(x + 0.5) / width, (y + 0.5) / height]]
 
 
 def test_a_drawn_box_makes_an_object(viewer: Viewer, server, watcher):
