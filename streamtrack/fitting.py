@@ -15,9 +15,8 @@ def fit_size(size: tuple[int, int], max_long_px: int, max_short_px: int) -> tupl
     The longer side is at most max_long_px and the shorter max_short_px, both are even (yuv420p
     halves them), and the shape is kept but for that last pixel.
     """
-    height, width = size
     scale = min(1.0, max_long_px / max(size), max_short_px / min(size))
-    even_height, even_width = (max(2, 2 * int(side * scale / 2)) for side in (height, width))
+    even_height, even_width = (max(2, 2 * int(side * scale / 2 + 0.49)) for side in size)
     return even_height, even_width
 
 
@@ -45,7 +44,8 @@ class FrameRateLimit:
         """Return whether the frame that came at moment (seconds) is wanted."""
         if moment < self._due - 0.25 * self._interval:  # a quarter: cameras jitter (guess)
             return False
-        self._due = max(self._due, moment - self._interval) + self._interval
+        begun = self._due != float("-inf")
+        self._due = (max(self._due, moment - self._interval) if begun else moment) + self._interval
         return True
 
 

@@ -89,11 +89,12 @@ class Stream:
         self.on_latency: Callable[[str, float], None] = lambda stage, seconds: None
         self._clock = clock
         self._media_clock = MediaClock(clock())
-        self._entry = threading.Lock()
+        self._entry = threading.RLock()
         self._rate_limit = FrameRateLimit(self.options.max_fps)
         self._frame_id = 0
         self._epoch = 0
         self._source: tuple[int, tuple[int, int]] | None = None
+        self._latest: NDArray[np.uint8] | None = None
         self._display: Slot[Composition] = Slot()
         self._newest: Composition | None = None
         self._shown: Shown | None = None
@@ -148,6 +149,7 @@ class Stream:
             if self._source is not None and source != self._source:
                 self._epoch += 1
             self._source = source
+            self._latest = picture
             self._frame_id += 1
             height, width = picture.shape[:2]
             pts90 = self._media_clock.pts90(moment)
@@ -157,11 +159,13 @@ class Stream:
             self.ledger.add(row)
         return StreamFrame(picture, row)
 
-    def _again(self, frame: StreamFrame) -> StreamFrame:
-        """Return the same picture as a new frame of the present moment."""
-        assert self._source is not None
-        epoch, _ = self._source
-        return self._identified(frame.picture, self._clock(), frame.row.source_size, epoch)
+    def _again(self, frame: StreamFrame) -> StreamFrame | None:
+        """Return the same picture as a new frame of the present; None when a newer one came."""
+        with self._entry:
+            if self._latest is not frame.picture or self._source is None:
+                return None
+            epoch, size = self._source
+            return self._identified(frame.picture, self._clock(), size, epoch)
 
     def source_changed(self, state: StreamState, reason: str) -> None:
         """Note the state of the source; a lost source keeps the objects."""
@@ -178,15 +182,15 @@ class Stream:
     def on_outcome(self, outcome: Outcome) -> None:
         """Show a stepped frame with its objects and tell the listeners about them."""
         self.meters["tracker"].tick()
-        frame, tracked = outcome.frame, outcome.tracked
+        tracked = outcome.tracked
         self._step_ms = float(tracked.notes.get("step", sum(_timings(tracked.notes))))
-        if outcome.repeated:
-            frame = self._again(frame)
+        frame = self._again(outcome.frame) if outcome.repeated else outcome.frame
         objects = tuple(
             _overlay_object(one, outcome.names.get(one.object_id, ""))
             for one in tracked.objects.values()
         )
-        self._display.put(Composition(frame, objects))
+        if frame is not None:  # else a newer frame waits, and is shown with these objects
+            self._display.put(Composition(frame, objects))
         masks = any(listener.wants_masks for listener in self._listeners)
         told = tuple(
             _object_now(one, outcome.names.get(one.object_id, ""), masks)
@@ -200,7 +204,9 @@ class Stream:
                 kind: Literal["object_lost", "object_found"] = (
                     "object_lost" if one.state == "lost" else "object_found"
                 )
-                self._tell(Event(kind, {"object": one.object_id, "frame_id": frame.row.frame_id}))
+                self._tell(
+                    Event(kind, {"object": one.object_id, "frame_id": self._objects.frame_id})
+                )
 
     def on_device_failed(self, reason: str) -> None:
         """Tell that the objects are gone; frames go on without masks."""
@@ -219,11 +225,16 @@ class Stream:
             try:
                 if composition is not None:
                     self._show(composition)
-                elif self._newest is not None and self._viewers and not self._closed:
-                    newest = self._newest
-                    self._show(Composition(self._again(newest.frame), newest.objects))
+                elif self._viewers and not self._closed:
+                    self._repeat()
             except Exception:  # the thread's boundary: one bad picture does not end the video
                 logger.exception("[stream %s] a frame could not be shown", self.id)
+
+    def _repeat(self) -> None:
+        """Show the newest picture again."""
+        newest = self._newest
+        if newest is not None and (frame := self._again(newest.frame)) is not None:
+            self._show(Composition(frame, newest.objects))
 
     def _show(self, composition: Composition) -> None:
         """Draw one composition and hand it to the viewers."""
@@ -292,7 +303,8 @@ class Stream:
         self._viewers = (*self._viewers, viewer)
         newest = self._newest
         if newest is not None and len(self._viewers) == 1:
-            self._display.put(Composition(self._again(newest.frame), newest.objects))
+            if (frame := self._again(newest.frame)) is not None:
+                self._display.put(Composition(frame, newest.objects))
         elif self._shown is not None:
             viewer.show(self._shown)
 

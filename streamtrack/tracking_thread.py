@@ -2,7 +2,7 @@
 
 It loads the model, warms it up, steps and frees there; no other thread touches the device.
 Each stream has a lane: the newest frame (newest wins, the rest is counted) and a bounded
-first-in-first-out queue of commands. Lanes with commands come first, then whoever waited longest.
+first-in-first-out queue of commands. Lanes with commands come sooner, otherwise whoever waited longest.
 """
 
 import logging
@@ -61,7 +61,6 @@ class TrackingThread:
         self._changed = threading.Condition()
         self._lanes: list[Lane] = []
         self._turn = 0
-        self._last: Lane | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
@@ -142,11 +141,12 @@ class TrackingThread:
                 ready = [lane for lane in self._lanes if lane.fresh or lane.commands]
                 if ready:
                     break
-                self._last = None
                 self._changed.wait()
-            lane = min(ready, key=lambda one: (one is self._last, not one.commands, one.served))
+            # A lane with commands overtakes the others, but none of them more than once a round.
+            ahead = len(self._lanes)
+            lane = min(ready, key=lambda one: one.served - ahead * bool(one.commands))
             self._turn += 1
-            lane.served, self._last = self._turn, lane
+            lane.served = self._turn
             return lane
 
     def _serve(self, lane: Lane, tracking: TrackingStreamLike) -> None:

@@ -41,6 +41,8 @@ def serve(config: Config, *, on_ready: Callable[[str], None] | None = None) -> N
         DeviceError: the device cannot be used.
     """
     check_exposure(config.server)
+    for chatty in ("aioice", "aiortc"):  # every candidate pair is news to them
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     for source in config.sources.values():
         parse_source(source.source.get_secret_value())
     with listening(config.server.host, config.server.port) as sock:
@@ -82,6 +84,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 create_app(self.hub),
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 server_header=False,
                 ws="websockets-sansio",

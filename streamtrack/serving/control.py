@@ -220,11 +220,13 @@ class ControlSession:
             try:
                 mask = await asyncio.to_thread(protocol.decoded_mask, rle)
             except Refusal as error:
+                self._answered.pop(message.id, None)
                 self._refuse(error.error_code, str(error), message.id)
                 return
             click = replace(click, mask=mask)
         applied = await self._applied(message.id, click)
         if applied is None or applied.row is None or applied.object_id is None:
+            self._answered.pop(message.id, None)  # nothing has changed: it may be sent again
             return
         ack = wire.PromptAck(
             id=message.id,
@@ -265,11 +267,9 @@ class ControlSession:
         return None
 
     def _refuse(self, code: str, message: str, message_id: str | None) -> None:
-        """Answer with an error and forget that the id was used."""
-        refusal = wire.Error.model_validate({"code": code, "message": message, "id": message_id})
-        if message_id is not None and self._answered.get(message_id, refusal) is None:
-            self._remember(message_id, refusal)
-        self._outbox.answer(refusal)
+        """Answer with an error."""
+        facts = {"code": code, "message": message, "id": message_id}
+        self._outbox.answer(wire.Error.model_validate(facts))
 
     def _remember(self, message_id: str, answer: BaseModel | None) -> None:
         """Keep the answer to an id; None while it is being made."""
