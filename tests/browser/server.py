@@ -35,7 +35,7 @@ class Server:
     def command(self) -> list[str]:
         """Return the command line of the server."""
         options = ["--port", str(self.port), "--model", "nano", "--device", "cpu"]
-        return [sys.executable, "-m", "streamtrack.cli", "serve", self.source, *options]
+        return [sys.executable, "-m", "streamtrack", "serve", self.source, *options]
 
     def start(self) -> None:
         """Run the server and wait until it is ready; its output goes to the log."""
