@@ -2,7 +2,7 @@
 
 It loads the model, warms it up, steps and frees there; no other thread touches the device.
 Each stream has a lane: the newest frame (newest wins, the rest is counted) and a bounded
-first-in-first-out queue of commands. Lanes with commands come sooner, otherwise whoever waited longest.
+first-in-first-out queue of commands. Lanes with commands come sooner, otherwise in turn.
 """
 
 import logging

@@ -16,7 +16,7 @@ from streamtrack.errors import ConfigError
 from streamtrack.lane import TrackerLike
 from streamtrack.media.sources import parse_source
 from streamtrack.serving.auth import check_exposure
-from streamtrack.serving.hub import Hub
+from streamtrack.serving.hub import Hub, OpenSource, open_configured
 from streamtrack.serving.protocol import MAX_MESSAGE_BYTES
 from streamtrack.serving.routes import create_app
 from streamtrack.tracking.tracker import Tracker
@@ -70,15 +70,23 @@ class Server(uvicorn.Server):
         on_ready: Callable[[], None] = lambda: None,
         *,
         load: Callable[[], TrackerLike] | None = None,
+        open_with: OpenSource = open_configured,
     ) -> None:
-        """Prepare to serve; load gives the tracker and is the configured one by default."""
+        """Prepare to serve.
+
+        Args:
+            config: what to serve.
+            on_ready: called once the page can be opened.
+            load: gives the tracker; the configured one by default.
+            open_with: opens a configured source.
+        """
         self.loop: asyncio.AbstractEventLoop | None = None
         tracking = TrackingThread(
             load or (lambda: load_tracker(config.tracker)),
             max_objects=config.tracker.max_objects,
             on_state=self._model_changed,
         )
-        self.hub = Hub(config, tracking)
+        self.hub = Hub(config, tracking, open_with=open_with)
         self._on_ready = on_ready
         super().__init__(
             uvicorn.Config(

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from streamtrack.errors import ProtocolError, StreamtrackError, TooManyPoints
 from streamtrack.masks import decode_rle
+from streamtrack.resources import resource
 from streamtrack.serving.wire import VERSION, ClientMessage, ErrorCode, Rle, ServerMessage
 
 SUBPROTOCOL = "streamtrack.v1"
@@ -152,3 +153,8 @@ def schema() -> dict[str, Any]:
         "$defs": {**shared["$defs"], "ClientMessage": client, "ServerMessage": server},
         "anyOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
     }
+
+
+if __name__ == "__main__":  # writes the schema anew: python -m streamtrack.serving.protocol
+    _PLACE = resource("docs") / "protocol.schema.json"
+    _PLACE.write_text(json.dumps(schema(), indent=1) + "\n", encoding="utf-8")

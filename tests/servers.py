@@ -1,0 +1,58 @@
+"""A real server on a free port, with a fake tracker and a fake camera, in the test's own loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamtrack.client import Client
+from streamtrack.config import load_config
+from streamtrack.serving.app import Server, listening, url_of
+from streamtrack.serving.hub import Hub
+from tests.fakes import FakeSource, FakeTracker
+
+
+@dataclass
+class Served:
+    """A running server."""
+
+    url: str
+    hub: Hub
+    tracker: FakeTracker
+    client: Client
+    sources: list[FakeSource] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def served(
+    *, token: str | None = None, max_objects: int = 32, **sections: Mapping[str, Any]
+) -> AsyncIterator[Served]:
+    """Give a server with the stream "cam"; it is ended afterwards."""
+    config = load_config(
+        None,
+        {
+            "sources": {"cam": "fake"},
+            **sections,
+            "tracker": {"max_objects": max_objects},
+            "server": {"port": 0, "token": token},
+        },
+    )
+    fake = FakeTracker()
+    sources: list[FakeSource] = []
+
+    def open_fake(text: str, _: object) -> FakeSource:
+        sources.append(FakeSource())
+        return sources[-1]
+
+    with listening("127.0.0.1", 0) as sock:
+        ready = asyncio.Event()
+        server = Server(config, ready.set, load=lambda: fake, open_with=open_fake)
+        running = asyncio.create_task(server.serve(sockets=[sock]))
+        await asyncio.wait_for(ready.wait(), 10)
+        url = url_of(config, sock)
+        try:
+            yield Served(url, server.hub, fake, Client(url, token), sources)
+        finally:
+            server.should_exit = True
+            await asyncio.wait_for(running, 15)

@@ -1,0 +1,138 @@
+"""Starting and ending the server: addresses, signals, secrets."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streamtrack.client import Client
+from streamtrack.config import load_config
+from streamtrack.errors import ConfigError, SourceError
+from streamtrack.serving.app import announce, listening, serve, url_of
+
+CANARY = "canary-7f3a"
+
+
+def test_a_taken_port_is_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"Port {port} .* taken .* --port"):
+            serve(load_config(None, {"server": {"port": port}}))
+
+
+def test_an_address_of_another_machine_is_one_sentence() -> None:
+    for host in ("192.0.2.77", "no-such-host.invalid"):
+        with pytest.raises(ConfigError, match="of this machine"), listening(host, 0):
+            pass
+
+
+def test_a_bind_without_protection_is_refused_before_anything_starts() -> None:
+    with pytest.raises(ConfigError, match="token"):
+        serve(load_config(None, {"server": {"host": "0.0.0.0"}}))
+
+
+def test_a_source_that_does_not_exist_is_refused_before_anything_starts() -> None:
+    with pytest.raises(SourceError):
+        serve(load_config(None, {"sources": {"clip": "/no/such/clip.mp4"}}))
+
+
+def test_the_url_is_one_that_a_browser_here_can_open(capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config(None, {"server": {"host": "0.0.0.0"}})
+    with listening("0.0.0.0", 0) as sock:
+        url = url_of(config, sock)
+    assert url.startswith("http://localhost:")
+    announce(url)
+    assert capsys.readouterr().out == f"streamtrack is at {url}\n"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint of the embedded model with random weights."""
+    from safetensors.torch import save_file
+
+    from streamtrack.tracking.nano import build_nano
+
+    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
+    state = build_nano().state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def running(
+    weights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    """Give a real `streamtrack serve` in a process of its own, its URL and its log."""
+    folder = tmp_path_factory.mktemp("serve")
+    log, config = folder / "log.txt", folder / "config.yaml"
+    config.write_text(
+        f"sources:\n  demo: demo:size=320x240\n  cam: rtsp://me:{CANARY}@127.0.0.1:1/stream\n"
+        f"tracker: {{model: nano, checkpoint: {weights}, device: cpu}}\n"
+        "server: {port: 0}\n"
+    )
+    command = [sys.executable, "-m", "streamtrack", "serve", "--config", str(config)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        yield process, wait_ready(process, log), log
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def wait_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Return the server's URL once its model is loaded."""
+    until = time.monotonic() + 90
+    url = ""
+    while time.monotonic() < until and process.poll() is None:
+        time.sleep(0.2)
+        lines = log.read_text().splitlines()
+        url = next((line.rpartition(" ")[2] for line in lines if "is at http" in line), "")
+        try:
+            if url and urllib.request.urlopen(f"{url}readyz", timeout=5).status == 200:
+                return url
+        except (urllib.error.URLError, OSError):
+            pass
+    raise AssertionError(log.read_text())
+
+
+async def test_no_credential_of_a_source_shows_anywhere(
+    running: tuple[subprocess.Popen[bytes], str, Path],
+) -> None:
+    _, url, log = running
+    client = Client(url)
+    async with client.control("demo") as control, client.view("demo") as video:
+        picture, _ = await video.frame()
+        assert picture.shape == (240, 320, 3)
+        ack = await control.click(0.5, 0.5)
+        assert ack["object"] == 1
+        hello = str(control.hello)
+    streams = await client.streams()
+    assert [stream["id"] for stream in streams] == ["demo", "cam"]
+    async with asyncio.timeout(15):
+        while "cam" not in log.read_text() and (await client.streams())[1]["state"] != "lost":
+            await asyncio.sleep(0.2)
+    metrics = (await client.request("GET", "metrics")).body.decode()
+    async with client.control("cam") as control:
+        told = str(control.hello) + str(await control.next("stats"))
+    for text in (hello, str(streams), metrics, told, log.read_text()):
+        assert CANARY not in text
+
+
+def test_sigterm_ends_the_server_within_five_seconds_and_without_complaint(
+    running: tuple[subprocess.Popen[bytes], str, Path],
+) -> None:
+    process, _, log = running
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+    assert "Traceback" not in log.read_text()
