@@ -212,9 +212,12 @@ class _Download:
                     f"The certificate of {self._host} cannot be verified "
                     f"({exc.reason.verify_message}); check the clock and any proxy in between."
                 ) from exc
-            raise _Interrupted(str(exc.reason)) from exc
-        except (http.client.HTTPException, OSError) as exc:
-            raise _Interrupted(str(exc) or type(exc).__name__) from exc
+            reason = getattr(exc.reason, "strerror", None) or str(exc.reason)
+            raise _Interrupted(reason) from exc
+        except OSError as exc:
+            raise _Interrupted(exc.strerror or str(exc) or type(exc).__name__) from exc
+        except http.client.HTTPException as exc:
+            raise _Interrupted(type(exc).__name__) from exc
 
     def _describe(self, response: http.client.HTTPResponse, total: int | None) -> dict[str, object]:
         etag = response.headers.get("ETag", "")
