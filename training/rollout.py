@@ -17,6 +17,8 @@ STD = (0.229, 0.224, 0.225)
 """Normalisation of images, that of SAM 2."""
 ABSENT_BELOW = 0.03
 """Less than this share of its first area visible: whether it is seen is left open."""
+FIRST_WEIGHT = 2.0
+"""What a pass on a prompted first frame counts, beside 1 for one on a later frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,37 +161,65 @@ def _prompt(
     tally: "_Tally",
     generator: torch.Generator,
 ) -> Tensor:
-    """Prompt each object of a first frame by click, box or mask; return (N, 1, h, w) logits."""
+    """Prompt the objects of a first frame; return the (N, 1, h, w) logits to remember.
+
+    All are clicked and half of them boxed, for practice. Half are then remembered as the
+    click found them, a quarter as the box did and a quarter as they truly are.
+    """
     count = len(target)
     order = torch.randperm(count, generator=generator).to(target.device)
-    clicks, boxes = order[: (count + 1) // 2], order[(count + 1) // 2 : (3 * count + 3) // 4]
+    boxes, kept = order[: (count + 1) // 2], (count + 3) // 4
     logits = target[:, None] * 20 - 10
-    some = features.pick(clicks)
-    fused = without_memory(model, some)
+    by_box = _boxed(model, features.pick(boxes), batch.boxes[boxes], target[boxes], tally, boxes)
+    by_click = _clicked(model, features, batch.clicks, target, tally, generator)
+    logits = logits.index_put((boxes[:kept],), by_box[:kept])
+    rest = order[count // 2 :]
+    return logits.index_put((rest,), by_click[rest])
+
+
+def _boxed(
+    model: Nano,
+    features: Features,
+    boxes: Tensor,
+    target: Tensor,
+    tally: "_Tally",
+    rows: Tensor,
+) -> Tensor:
+    """Return the (N, 1, h, w) logits of boxed objects."""
+    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=target.device)
+    masks, ious, _, scores = model.decode(
+        without_memory(model, features),
+        features.high_res,
+        points=(boxes, labels.expand(len(boxes), 2)),
+    )
+    tally.add(0, masks, ious, scores, target, rows)
+    return masks.float()
+
+
+def _clicked(
+    model: Nano,
+    features: Features,
+    clicks: Tensor,
+    target: Tensor,
+    tally: "_Tally",
+    generator: torch.Generator,
+) -> Tensor:
+    """Return the (N, 1, h, w) logits of clicked objects, some corrected by a second click."""
+    fused = without_memory(model, features)
     labels = torch.ones(len(clicks), 1, dtype=torch.int32, device=target.device)
     masks, ious, _, scores = model.decode(
-        fused, some.high_res, points=(batch.clicks[clicks], labels), multimask=True
+        fused, features.high_res, points=(clicks, labels), multimask=True
     )
-    best = tally.add(0, masks, ious, scores, target[clicks], clicks)
+    best = tally.add(0, masks, ious, scores, target)
     chosen = masks[torch.arange(len(clicks), device=best.device), best, None]
     if _chance(generator, 10) < 4:
-        coords, more = correction(chosen.detach(), target[clicks], generator)
-        points = (torch.cat([batch.clicks[clicks], coords], 1), torch.cat([labels, more], 1))
+        coords, more = correction(chosen.detach(), target, generator)
+        points = (torch.cat([clicks, coords], 1), torch.cat([labels, more], 1))
         chosen, ious, _, scores = model.decode(
-            fused, some.high_res, points=points, mask_logits=chosen.detach()
+            fused, features.high_res, points=points, mask_logits=chosen.detach()
         )
-        tally.add(0, chosen, ious, scores, target[clicks], clicks)
-    logits = logits.index_put((clicks,), chosen.float())
-    if len(boxes):
-        some = features.pick(boxes)
-        labels = torch.tensor([[2, 3]], dtype=torch.int32, device=target.device)
-        points = (batch.boxes[boxes], labels.expand(len(boxes), 2))
-        masks, ious, _, scores = model.decode(
-            without_memory(model, some), some.high_res, points=points
-        )
-        tally.add(0, masks, ious, scores, target[boxes], boxes)
-        logits = logits.index_put((boxes,), masks.float())
-    return logits
+        tally.add(0, chosen, ious, scores, target)
+    return chosen.float()
 
 
 def correction(logits: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -234,6 +264,7 @@ class _Tally:
         self.iou: list[Tensor] = []
         self.score: list[Tensor] = []
         self.share: list[Tensor] = []
+        self.weight: list[Tensor] = []
 
     def add(
         self,
@@ -258,11 +289,16 @@ class _Tally:
         )
         self.score.append(wrong * told * torch.where(seen, 1.0, 2.0))
         self.share.append(true.max(1).values[seen].detach())
+        self.weight.append(torch.full_like(least.detach(), FIRST_WEIGHT if t == 0 else 1.0))
         return best
 
     def losses(self) -> dict[str, Tensor]:
         """Return the mean losses, their weighted "total", and the mean IoU "j"."""
-        mask, iou, score = (torch.cat(x).mean() for x in (self.mask, self.iou, self.score))
+        weight = torch.cat(self.weight)
+        weight = weight / weight.sum()
+        mask, iou, score = (
+            (torch.cat(x) * weight).sum() for x in (self.mask, self.iou, self.score)
+        )
         total = mask + 0.5 * iou + 0.7 * score
         return {
             "total": total,

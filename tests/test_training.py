@@ -1,0 +1,238 @@
+"""Training of the embedded model: clips, supervision, resuming, and what data it may touch."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from streamtrack.tracking.nano import build_nano
+from training import data
+from training.clips import Clip, box_around, click_on, make_clip
+from training.data import Library, Picture, load_library
+from training.evaluate import PROMPTS, evaluate, folder_sample, iou, load_weights
+from training.evaluate import validation_samples as samples_of
+from training.export import export
+from training.rollout import correction, mask_losses
+from training.train import Phase, Recipe, Trainer
+
+TINY = (Phase(0.5, 64, 2, 3), Phase(1.0, 96, 2, 3))
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Train on one thread, as `training.train` does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    """A made-up library: pictures with two things each, and one video."""
+    rng = np.random.default_rng(3)
+    pictures = []
+    for _ in range(4):
+        pixels = cv2.resize(rng.integers(0, 256, (12, 12, 3)).astype(np.uint8), (120, 100))
+        labels = np.zeros((100, 120), np.uint8)
+        cv2.circle(labels, (40, 50), 25, 1, -1)
+        cv2.rectangle(labels, (75, 20), (110, 80), 2, -1)
+        pixels[labels == 1] = rng.integers(0, 256, 3)
+        pixels[labels == 2] = rng.integers(0, 256, 3)
+        pictures.append(Picture(pixels, labels, ((1,), (2,)), ()))
+    video = rng.integers(0, 256, (12, 40, 60, 3)).astype(np.uint8)
+    return Library(tuple(pictures), ((0, 2), (2, 4)), (video,))
+
+
+@pytest.fixture
+def trainer(library: Library) -> Iterator[Trainer]:
+    made = _trainer(library)
+    yield made
+    made.close()
+
+
+def _trainer(library: Library) -> Trainer:
+    return Trainer(library, Recipe(minutes=1.0), TINY, clock=Clock())
+
+
+def _same(one: Clip, other: Clip) -> bool:
+    names = ("frames", "masks", "clicks", "boxes")
+    return all(np.array_equal(getattr(one, n), getattr(other, n)) for n in names)
+
+
+def test_a_seed_always_makes_the_same_clip(library: Library) -> None:
+    assert _same(make_clip(library, (5, 1), 64, 4), make_clip(library, (5, 1), 64, 4))
+
+
+def test_another_seed_makes_another_clip(library: Library) -> None:
+    assert not _same(make_clip(library, (5, 1), 64, 4), make_clip(library, (5, 2), 64, 4))
+
+
+def test_every_object_is_visible_and_prompted_on_itself_in_the_first_frame(
+    library: Library,
+) -> None:
+    for seed in range(20):
+        clip = make_clip(library, (seed,), 64, 3)
+        for mask, (x, y) in zip(clip.masks[0], clip.clicks, strict=True):
+            assert mask[int(y), int(x)]
+
+
+def test_objects_get_lost_in_at_least_a_fifth_of_the_clips(library: Library) -> None:
+    clips = [make_clip(library, (seed,), 64, 4) for seed in range(60)]
+    lost = [not c.masks.any((2, 3)).all() for c in clips]
+    assert np.mean(lost) >= 0.2
+
+
+def test_some_objects_come_back(library: Library) -> None:
+    clips = [make_clip(library, (seed,), 64, 6) for seed in range(60)]
+    seen = [s for c in clips for s in c.masks.any((2, 3)).T]
+    assert any(not s[t] and s[t + 1 :].any() for s in seen for t in range(len(s)))
+
+
+def test_a_click_lies_on_its_mask_and_a_box_near_it() -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:30, 20:50] = 1
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        x, y = click_on(rng, mask)
+        assert mask[int(y), int(x)]
+    assert np.allclose(box_around(rng, mask, jitter=0.0), (20, 10, 49, 29))
+
+
+def test_a_correction_click_goes_into_the_larger_error() -> None:
+    target = torch.zeros(3, 16, 16)
+    target[:, 4:10, 4:10] = 1
+    logits = torch.where(target > 0.5, 5.0, -5.0)[:, None].clone()
+    logits[0, 0, 4:8, 4:10] = -5  # missed
+    logits[1, 0, 12:16, 0:8] = 5  # too much
+    points, labels = correction(logits, target, torch.Generator().manual_seed(0))
+    cells = ((points[:, 0] - 1.5) / 4).round().long()
+    assert labels[:, 0].tolist() == [1, 0, -1]
+    assert 4 <= cells[0, 1] < 8 and cells[1, 1] >= 12
+
+
+def test_a_mask_on_an_absent_object_costs_more_than_none() -> None:
+    target, seen = torch.zeros(1, 16, 16), torch.zeros(1, dtype=torch.bool)
+    some = torch.full((1, 1, 16, 16), 2.0)
+    assert mask_losses(some, target, seen) > mask_losses(-some, target, seen)
+
+
+def test_absent_objects_teach_the_object_score(trainer: Trainer, library: Library) -> None:
+    losses = [trainer.step() for _ in range(3)]
+    assert all(np.isfinite(row["total"]) and row["score"] > 0 for row in losses)
+    head = trainer.model.sam_mask_decoder.pred_obj_score_head
+    assert all(p.grad is not None for p in head.parameters())
+
+
+def test_a_resumed_run_equals_one_that_was_never_stopped(library: Library, tmp_path: Path) -> None:
+    whole = _trainer(library)
+    _train(whole, 2)
+    whole.save(tmp_path / "checkpoint.pt")
+    _train(whole, 2)
+    again = _trainer(library)
+    again.load(tmp_path / "checkpoint.pt")
+    _train(again, 2)
+    for state in ("model", "ema"):
+        one, other = (_state(t, state) for t in (whole, again))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    whole.close()
+    again.close()
+
+
+def _train(trainer: Trainer, steps: int) -> None:
+    for _ in range(steps):
+        trainer.step()
+        trainer.clock.now += 10.0  # type: ignore[attr-defined]
+
+
+def _state(trainer: Trainer, name: str) -> dict[str, torch.Tensor]:
+    return trainer.ema if name == "ema" else trainer.model.state_dict()
+
+
+def test_the_learning_rate_falls_to_its_end_with_the_budget(trainer: Trainer) -> None:
+    trainer.steps = 10_000
+    assert trainer._rate(0.0) == pytest.approx(1e-3)
+    assert trainer._rate(1.0) == pytest.approx(1e-5)
+
+
+def test_exported_weights_load_and_say_what_they_are(
+    trainer: Trainer, library: Library, tmp_path: Path
+) -> None:
+    trainer.save(tmp_path / "checkpoint.pt")
+    export(tmp_path / "checkpoint.pt", tmp_path / "nano.safetensors")
+    with safe_open(tmp_path / "nano.safetensors", "pt") as file:
+        assert file.metadata()["model"] == "nano"
+        assert json.loads(file.metadata()["recipe"])["seed"] == 0
+    model = load_weights(tmp_path / "nano.safetensors", image_size=64)
+    results = evaluate(model, list(samples_of(library, 1, 3, size=64)))
+    assert set(results) == set(PROMPTS)
+    assert 0.0 <= results["mask"]["mean"].first <= 1.0
+
+
+def test_only_permitted_folders_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*data.PICTURE_SETS, "forbidden"):
+        for part in ("images", "masks"):
+            (tmp_path / "train" / name / part).mkdir(parents=True)
+        for i in range(3):
+            here = tmp_path / "train" / name
+            cv2.imwrite(str(here / "images" / f"{i}.jpg"), np.full((40, 40, 3), 90, np.uint8))
+            cv2.imwrite(str(here / "masks" / f"{i}.png"), np.eye(40, dtype=np.uint8))
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    opened: list[Path] = []
+    read = data._read
+    monkeypatch.setattr(
+        data, "_read", lambda path, flags: (opened.append(path), read(path, flags))[1]
+    )
+    monkeypatch.setattr(data, "read_video", lambda path: np.zeros((2, 8, 8, 3), np.uint8))
+    loaded = load_library(tmp_path, "train")
+    assert len(loaded.pictures) == 4
+    assert {p.relative_to(tmp_path).parts[1] for p in opened} == set(data.PICTURE_SETS)
+
+
+def test_the_splits_share_no_picture() -> None:
+    paths = [Path(f"{i}.jpg") for i in range(100)]
+    train, held_out = data._split(paths, "train"), data._split(paths, "validation")
+    assert not set(train) & set(held_out)
+    assert len(train) + len(held_out) == 100
+
+
+def test_missing_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="--data"):
+        load_library(tmp_path, "train")
+
+
+def test_a_folder_of_true_masks_gives_one_object_per_colour(tmp_path: Path) -> None:
+    for name in ("frames", "masks"):
+        (tmp_path / name).mkdir()
+    mask = np.zeros((30, 40, 3), np.uint8)
+    mask[5:10, 5:10], mask[20:25, 20:30] = (0, 0, 128), (0, 128, 0)
+    cv2.imwrite(str(tmp_path / "frames" / "0.jpg"), np.zeros((30, 40, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "masks" / "0.png"), mask)
+    sample = folder_sample(tmp_path)
+    assert sorted(sample.masks[0].sum((1, 2)).tolist()) == [25, 50]
+
+
+def test_iou_of_two_empty_masks_is_one() -> None:
+    empty = np.zeros((4, 4), bool)
+    assert iou(empty, empty) == 1.0
+    assert iou(~empty, empty) == 0.0
+
+
+def test_the_model_of_another_size_has_the_same_weights() -> None:
+    assert build_nano(128).state_dict().keys() == build_nano(256).state_dict().keys()
