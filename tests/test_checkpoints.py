@@ -111,10 +111,23 @@ def test_other_tensors_are_of_no_known_model():
     assert infer_model({patch: torch.tensor(1.0)}) is None
 
 
-def test_the_embedded_model_is_recognised():
+def test_the_embedded_model_is_recognised_and_counted():
     from streamtrack.tracking.nano import build_nano
 
-    assert infer_model(build_nano().state_dict()) == "nano"
+    model, entry = build_nano(), checkpoints.registry()["nano"]
+    assert infer_model(model.state_dict()) == "nano"
+    assert sum(parameter.numel() for parameter in model.parameters()) == entry.parameters
+    assert len(model.state_dict()) == entry.keys
+
+
+def test_the_embedded_weights_are_whole_where_they_ship():
+    path = checkpoints.find_checkpoint("nano")
+    if path is None:
+        pytest.skip("the embedded weights are not in this checkout")
+    verify_checkpoint(path, checkpoints.registry()["nano"])
+    assert path.stat().st_size == pytest.approx(
+        checkpoints.registry()["nano"].approx_bytes, rel=0.1
+    )
 
 
 def test_a_checkpoint_of_another_model_says_what_it_holds():
