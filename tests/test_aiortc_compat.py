@@ -5,12 +5,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 import aiortc.codecs.h264
 import aiortc.codecs.vpx
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender
 from aiortc.codecs import get_encoder
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import VIDEO_TIME_BASE
@@ -22,8 +23,10 @@ from streamtrack.serving.aiortc_compat import (
     UINT32,
     Activity,
     MarkerJitterBuffer,
+    QuickH264Encoder,
     codec_name,
     complete_frames_by_marker,
+    encode_quickly,
     last_rtp_timestamp,
     raise_bitrates,
 )
@@ -58,13 +61,15 @@ class Ticking(MediaStreamTrack):
 
 @asynccontextmanager
 async def connected(
-    *, marker: bool = False, fps: float = 50.0
+    *, marker: bool = False, fps: float = 50.0, prefer: Any = None
 ) -> AsyncIterator[tuple[Ticking, MediaStreamTrack, RTCPeerConnection, RTCPeerConnection]]:
     """Give a sent track, the received one, and both connections."""
     sender = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     receiver = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     track = Ticking(fps)
     track.sender = sender.addTrack(track)
+    if prefer is not None:
+        sender.getTransceivers()[0].setCodecPreferences(prefer)
     try:
         await sender.setLocalDescription(await sender.createOffer())
         await receiver.setRemoteDescription(sender.localDescription)
@@ -149,6 +154,42 @@ async def test_hearing_a_peer_is_noted_and_silence_too() -> None:
         async with asyncio.timeout(5):
             while heard_by_sender.silent_s > 50:  # receiver reports come about once a second
                 await asyncio.sleep(0.05)
+
+
+def grey(index: int, size: tuple[int, int] = (120, 160)) -> VideoFrame:
+    frame = VideoFrame.from_ndarray(np.full((*size, 3), index, np.uint8), format="rgb24")
+    frame.pts, frame.time_base = 9 * (333 * index + 1), VIDEO_TIME_BASE
+    return frame
+
+
+def test_the_quick_encoder_keeps_timestamps_and_gives_key_frames_on_demand() -> None:
+    encoder, keys = QuickH264Encoder(), []
+    for index in range(6):
+        payloads, timestamp = encoder.encode(grey(index), force_keyframe=index == 3)
+        assert payloads and timestamp == 9 * (333 * index + 1)
+        types = {payload[0] & 0x1F for payload in payloads}
+        keys.append(bool(types & {24, 5}))  # parameter sets come in a STAP-A packet
+    assert keys[0] and keys[3] and not keys[1]
+    before = encoder.codec
+    encoder.target_bitrate = int(encoder.target_bitrate * 1.2)
+    encoder.encode(grey(7))
+    assert encoder.codec is before, "small changes of the target do not restart it"
+    encoder.encode(grey(8, (240, 320)))
+    assert encoder.codec is not before
+
+
+async def test_the_quick_encoder_is_used_where_h264_is_negotiated() -> None:
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    for name, quick in (("video/H264", True), ("video/VP8", False)):
+        async with connected(prefer=[one for one in codecs if one.mimeType == name]) as (
+            track,
+            received,
+            sender,
+            _,
+        ):
+            assert encode_quickly(sender, track.sender) is quick
+            await asyncio.wait_for(received.recv(), 5)
+            assert (codec_name(track.sender) == "QuickH264Encoder") is quick
 
 
 @pytest.mark.parametrize(("codec", "module"), [("H264", "h264"), ("VP8", "vpx")])

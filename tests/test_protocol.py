@@ -70,7 +70,8 @@ def test_the_published_schema_is_that_of_the_models() -> None:
 def test_numbers_that_json_lacks_are_refused(number: str) -> None:
     text = prompt(points="POINTS").replace('"POINTS"', f"[[{number}, 0.5]]")
     assert refused(text).error_code == "bad_prompt"
-    assert refused('{"v":1,"type":"ping","t":%s}' % number).error_code == "bad_message"
+    ping = '{"v":1,"type":"ping","t":NUMBER}'.replace("NUMBER", number)
+    assert refused(ping).error_code == "bad_message"
 
 
 def test_seventeen_points_are_too_many_and_sixteen_are_not() -> None:

@@ -29,6 +29,7 @@ from streamtrack.serving.aiortc_compat import (
     UINT32,
     Activity,
     complete_frames_by_marker,
+    encode_quickly,
     last_rtp_timestamp,
 )
 from streamtrack.serving.auth import ice_credentials
@@ -169,6 +170,7 @@ class ViewerSession(Session):
         transceiver.direction = "sendonly"
         self._prefer(transceiver)
         sdp = await negotiated(self.pc, offer, wants=("recvonly", "sendrecv"))
+        encode_quickly(self.pc, self.track.sender)
         self.activity = Activity(self.pc)
         self._stream.add_viewer(self.track)
         logger.info("[session %s] views stream %s", self.id[:4], self.stream_id)
