@@ -23,6 +23,9 @@ SourceKind = Literal["webcam", "rtsp", "file", "folder", "demo"]
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAMED = re.compile(r"([^=:/\\?.]*)=(.*)", re.DOTALL)  # "ID=", which no URL or path begins with
 
+_FILE_TIMEOUT_S = (30.0, 30.0)
+"""Longest waits for a file, which may lie on a slow network drive (guess)."""
+
 
 class Source(Protocol):
     """Frames of one camera, file, folder or drawn scene."""
@@ -119,7 +122,13 @@ def open_source(source: str | SourceSpec, *, realtime: bool = False, loop: bool 
 
 
 def video_file(path: Path, *, realtime: bool = False, loop: bool = False) -> ContainerSource:
-    """Return the source of a video file; what it refers to elsewhere is not opened."""
+    """Return the source of a video file; what it refers to elsewhere is not opened.
+
+    Raises:
+        SourceError: the file is a playlist.
+    """
+    if _is_playlist(path):
+        raise SourceError(f"{path} is a playlist, not a video; give one of the videos it names.")
 
     def explain(error: FFmpegError, elapsed_s: float) -> SourceError:
         if isinstance(error, FileNotFoundError):
@@ -129,8 +138,18 @@ def video_file(path: Path, *, realtime: bool = False, loop: bool = False) -> Con
         return SourceError(f"{path} is damaged or no video; give a video that plays elsewhere.")
 
     address = f"file:{path}"  # a name such as "concat:x" must not be taken for a protocol
-    opening = Opening(address, options={"protocol_whitelist": "file"})
+    opening = Opening(address, options={"protocol_whitelist": "file"}, timeout_s=_FILE_TIMEOUT_S)
     return ContainerSource(str(path), [opening], explain, live=False, realtime=realtime, loop=loop)
+
+
+def _is_playlist(path: Path) -> bool:
+    """Whether a file only names others; FFmpeg retries those it cannot open without end."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except OSError:
+        return False  # opening it says why
+    return start.startswith((b"#EXTM3U", b"ffconcat")) or b"<MPD" in start
 
 
 def _split_id(text: str) -> tuple[str, str]:
@@ -190,5 +209,5 @@ def _own_id(text: str, kind: SourceKind) -> str:
 
 def slug(name: str) -> str:
     """Return an id made of a name: "Front Door" gives "front-door"."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9_]+", "-", plain).strip("-_")[:64].rstrip("-_") or "source"
