@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamtrack.errors import PromptError
 from streamtrack.media.ledger import LedgerRow
-from streamtrack.tracking.prompts import Prompt
+from streamtrack.tracking.prompts import Prompt, ReplayMode
 
 
 class Busy(PromptError):
@@ -41,7 +41,7 @@ class StreamFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Click:
-    """A prompt in normalised coordinates, to be applied to the newest frame."""
+    """A prompt in normalised coordinates, to be applied to the frame it was made on."""
 
     received: float
     """time.monotonic() seconds when it came."""
@@ -55,9 +55,15 @@ class Click:
     """x0, y0, x1, y1 in [0, 1] of the frame."""
     mask: NDArray[np.bool_] | None = None
     """(h, w) bool of any size; it is stretched to the frame."""
+    frame_id: int | None = None
+    """The stream's frame it was made on; None means the newest."""
 
-    def prompt(self, size: tuple[int, int]) -> Prompt:
+    def prompt(self, size: tuple[int, int], *, frame: int | None = None) -> Prompt:
         """Return the prompt in pixels of a frame of this (height, width).
+
+        Args:
+            size: of the frame it was made on.
+            frame: that frame's number, when it is not the one being stepped.
 
         A point on the right or lower edge belongs to the last pixel.
         """
@@ -74,16 +80,18 @@ class Click:
                 self.mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
             )
             mask = resized.astype(np.bool_)
-        return Prompt(self.object_id, points, self.labels, box, mask)
+        return Prompt(self.object_id, points, self.labels, box, mask, frame)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A command that is not a prompt."""
 
-    kind: Literal["undo", "remove", "reset", "rename"]
+    kind: Literal["undo", "remove", "reset", "rename", "pin", "unpin"]
     object_id: int | None = None
     name: str = ""
+    frame_id: int = 0
+    """The frame to keep, or to let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,10 @@ class Applied:
     """What was done about a command."""
 
     object_id: int | None
-    row: LedgerRow | None
-    """The frame a click was applied to; None for other commands."""
     latency_s: float
     """Seconds from its coming to its result."""
+    row: LedgerRow | None = None
+    """The frame a click was applied to; None for other commands."""
+    applied_at: int = 0
+    """The newest frame when it was applied: up to here the object is followed."""
+    mode: ReplayMode = "exact"

@@ -80,11 +80,14 @@ class TrackerConfig(_Section):
     image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] | None = None
     device: str = "auto"
     max_objects: Annotated[int, Field(ge=1, le=256)] = 32
+    replay_budget_ms: Annotated[float, Field(ge=0, le=10_000)] = 150.0
 
 
 class WindowConfig(_Section):
     """What is remembered of the latest frames."""
 
+    seconds: Annotated[float, Field(gt=0, le=10)] = 2.0
+    max_bytes: Annotated[int, Field(ge=2**20)] = 256 * 2**20
     ledger_s: Annotated[float, Field(ge=10, le=60)] = 10.0
 
 

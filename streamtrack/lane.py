@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,11 +26,33 @@ class TrackingStreamLike(Protocol):
     def object_ids(self) -> tuple[int, ...]:
         """Ids of the objects followed now."""
 
+    @property
+    def last_frame(self) -> int:
+        """Number of the frame stepped last; -1 before the first."""
+
     def check(self, prompt: Prompt, size: tuple[int, int]) -> None:
         """Raise PromptError if step would refuse the prompt on a (height, width) picture."""
 
-    def step(self, picture: NDArray[np.uint8], prompts: Sequence[Prompt] = ()) -> Tracked:
-        """Follow the objects onto a (H, W, 3) uint8 RGB picture."""
+    def step(
+        self,
+        picture: NDArray[np.uint8],
+        prompts: Sequence[Prompt] = (),
+        *,
+        frame: int | None = None,
+    ) -> Tracked:
+        """Follow the objects onto a (H, W, 3) uint8 RGB picture, the frame of this number."""
+
+    def apply(self, prompts: Sequence[Prompt]) -> Tracked:
+        """Apply prompts on frames that were stepped or shown, without a new one."""
+
+    def pin(self, frame: int) -> bool:
+        """Keep a frame for prompts until it is unpinned."""
+
+    def unpin(self, frame: int) -> None:
+        """Let a pinned frame go."""
+
+    def forget_before(self, frame: int) -> None:
+        """Let go of the frames before this one."""
 
     def remove(self, object_id: int) -> None:
         """Forget an object."""
@@ -53,7 +75,15 @@ class TrackerLike(Protocol):
     def device(self) -> str:
         """The device it runs on."""
 
-    def open(self, *, max_objects: int = 32) -> TrackingStreamLike:
+    def open(
+        self,
+        *,
+        max_objects: int = 32,
+        rewind_frames: int = 16,
+        feature_bytes: int = 0,
+        replay_budget_ms: float | None = None,
+        pictures: Callable[[int], NDArray[np.uint8] | None] | None = None,
+    ) -> TrackingStreamLike:
         """Begin to follow objects in one more stream."""
 
 
@@ -73,6 +103,18 @@ class Outcome:
 
 class LaneOwner(Protocol):
     """The stream at the end of a lane; called on the tracking thread."""
+
+    def frame(self, frame_id: int) -> StreamFrame | None:
+        """Return a frame of the window or a pinned one, or None when it is gone."""
+
+    def frames_between(self, after: int, before: int) -> list[int]:
+        """Return the ids of the kept frames strictly between two, oldest first."""
+
+    def oldest_kept(self) -> int:
+        """Return the id of the oldest frame in the window."""
+
+    def again(self, frame: StreamFrame) -> StreamFrame | None:
+        """Return the newest picture as a new frame; None when a newer one came."""
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Take the result of a step."""

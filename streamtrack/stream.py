@@ -20,21 +20,20 @@ from streamtrack.commands import NoFrame, StreamFrame
 from streamtrack.display.overlay import OverlayObject, OverlaySettings, draw_overlay
 from streamtrack.fitting import FrameRateLimit, RateMeter, fit_picture
 from streamtrack.lane import Answer, Command, Lane, Outcome
-from streamtrack.masks import encode_rle
 from streamtrack.media.frame import Frame
 from streamtrack.media.ledger import Ledger, LedgerRow, MediaClock
 from streamtrack.media.slot import Slot
+from streamtrack.media.window import Window
 from streamtrack.messages import (
     Event,
     Listener,
     Message,
-    ObjectNow,
     ObjectsNow,
     Shown,
     StatsNow,
     Viewer,
 )
-from streamtrack.tracking.prompts import TrackedObject
+from streamtrack.telling import object_now, overlay_object, timings
 from streamtrack.tracking_thread import TrackingThread
 
 logger = logging.getLogger(__name__)
@@ -55,6 +54,9 @@ class StreamOptions:
     max_short_px: int = 720
     max_fps: float = 30.0
     ledger_s: float = 10.0
+    window_s: float = 2.0
+    window_bytes: int = 192 * 2**20
+    """Of pictures that late clicks may name."""
     overlay: OverlaySettings = OverlaySettings()
 
 
@@ -86,6 +88,7 @@ class Stream:
         self.options = options or StreamOptions()
         self.overlay = self.options.overlay
         self.ledger = Ledger(self.options.ledger_s)
+        self.window = Window(seconds=self.options.window_s, max_bytes=self.options.window_bytes)
         self.on_latency: Callable[[str, float], None] = lambda stage, seconds: None
         self._clock = clock
         self._media_clock = MediaClock(clock())
@@ -95,6 +98,7 @@ class Stream:
         self._epoch = 0
         self._source: tuple[int, tuple[int, int]] | None = None
         self._latest: NDArray[np.uint8] | None = None
+        self._pinned: dict[int, StreamFrame] = {}
         self._display: Slot[Composition] = Slot()
         self._newest: Composition | None = None
         self._shown: Shown | None = None
@@ -157,9 +161,10 @@ class Stream:
                 self._frame_id, self._epoch, pts90, moment, source_size, (height, width)
             )
             self.ledger.add(row)
+            self.window.add(self._frame_id, moment, picture)
         return StreamFrame(picture, row)
 
-    def _again(self, frame: StreamFrame) -> StreamFrame | None:
+    def again(self, frame: StreamFrame) -> StreamFrame | None:
         """Return the same picture as a new frame of the present; None when a newer one came."""
         with self._entry:
             if self._latest is not frame.picture or self._source is None:
@@ -177,23 +182,51 @@ class Stream:
             self._was_lost = False
             self._tell(Event("source_back"))
 
+    # The frames that late clicks name
+
+    def frame(self, frame_id: int) -> StreamFrame | None:
+        """Return a frame of the window or a pinned one, or None when it is gone."""
+        picture, row = self.window.picture(frame_id), self.ledger.by_frame(frame_id)
+        if picture is None or row is None:
+            return self._pinned.get(frame_id)
+        return StreamFrame(picture, row)
+
+    def frames_between(self, after: int, before: int) -> list[int]:
+        """Return the ids of the kept frames strictly between two, oldest first."""
+        return [i for i in self.window.frame_ids() if after < i < before]
+
+    def oldest_kept(self) -> int:
+        """Return the id of the oldest frame in the window."""
+        return min(self.window.frame_ids(), default=0)
+
+    def pin(self, row: LedgerRow) -> bool:
+        """Keep a frame beyond the window until it is unpinned; False when it is gone."""
+        frame = self.frame(row.frame_id)
+        if frame is not None:
+            self._pinned[row.frame_id] = frame
+        return frame is not None
+
+    def unpin(self, frame_id: int) -> None:
+        """Let a pinned frame go."""
+        self._pinned.pop(frame_id, None)
+
     # Results, on the tracking thread
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Show a stepped frame with its objects and tell the listeners about them."""
         self.meters["tracker"].tick()
         tracked = outcome.tracked
-        self._step_ms = float(tracked.notes.get("step", sum(_timings(tracked.notes))))
-        frame = self._again(outcome.frame) if outcome.repeated else outcome.frame
+        self._step_ms = float(tracked.notes.get("step", sum(timings(tracked.notes))))
+        frame = self.again(outcome.frame) if outcome.repeated else outcome.frame
         objects = tuple(
-            _overlay_object(one, outcome.names.get(one.object_id, ""))
+            overlay_object(one, outcome.names.get(one.object_id, ""))
             for one in tracked.objects.values()
         )
         if frame is not None:  # else a newer frame waits, and is shown with these objects
             self._display.put(Composition(frame, objects))
         masks = any(listener.wants_masks for listener in self._listeners)
         told = tuple(
-            _object_now(one, outcome.names.get(one.object_id, ""), masks)
+            object_now(one, outcome.names.get(one.object_id, ""), masks)
             for one in tracked.objects.values()
         )
         before = {one.object_id: one.state for one in self._objects.objects}
@@ -233,7 +266,7 @@ class Stream:
     def _repeat(self) -> None:
         """Show the newest picture again."""
         newest = self._newest
-        if newest is not None and (frame := self._again(newest.frame)) is not None:
+        if newest is not None and (frame := self.again(newest.frame)) is not None:
             self._show(Composition(frame, newest.objects))
 
     def _show(self, composition: Composition) -> None:
@@ -303,7 +336,7 @@ class Stream:
         self._viewers = (*self._viewers, viewer)
         newest = self._newest
         if newest is not None and len(self._viewers) == 1:
-            if (frame := self._again(newest.frame)) is not None:
+            if (frame := self.again(newest.frame)) is not None:
                 self._display.put(Composition(frame, newest.objects))
         elif self._shown is not None:
             viewer.show(self._shown)
@@ -357,27 +390,3 @@ class Stream:
         """Tell every listener."""
         for listener in self._listeners:
             listener.tell(message)
-
-
-def _timings(notes: dict[str, object]) -> list[float]:
-    """Return the milliseconds of a step's stages."""
-    return [float(value) for value in notes.values() if isinstance(value, int | float)]
-
-
-def _overlay_object(one: TrackedObject, name: str) -> OverlayObject:
-    """Return what is drawn of an object."""
-    return OverlayObject(one.object_id, name, one.state, one.score, one.mask, one.box)
-
-
-def _object_now(one: TrackedObject, name: str, with_mask: bool) -> ObjectNow:
-    """Return what is told of an object."""
-    return ObjectNow(
-        object_id=one.object_id,
-        name=name,
-        state=one.state,
-        score=round(one.score, 4),
-        predicted_iou=round(one.predicted_iou, 4),
-        box=one.box,
-        area=one.area,
-        rle=encode_rle(one.mask) if with_mask else None,
-    )

@@ -8,27 +8,33 @@ first-in-first-out queue of commands. Lanes with commands come sooner, otherwise
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from streamtrack.commands import Applied, Busy, Change, Click, NoFrame, StreamFrame
-from streamtrack.errors import DeviceError, PromptError, StreamtrackError, UnknownObject
-from streamtrack.lane import (
-    Answer,
-    Command,
-    Lane,
-    LaneOwner,
-    Outcome,
-    TrackerLike,
-    TrackingStreamLike,
-)
-from streamtrack.tracking.prompts import Prompt, Tracked
+from streamtrack.commands import Busy
+from streamtrack.errors import DeviceError, StreamtrackError
+from streamtrack.lane import Answer, Lane, LaneOwner, TrackerLike, TrackingStreamLike
+from streamtrack.tracking.prompts import Prompt
+from streamtrack.turn import Turn, as_device_error
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingLimits:
+    """What each stream's tracking may hold and take."""
+
+    max_objects: int = 32
+    rewind_frames: int = 60
+    """Stepped frames a late click may name."""
+    feature_bytes: int = 64 * 2**20
+    """Image features kept for them."""
+    replay_budget_ms: float = 150.0
+    """What carrying an object from a late click to now may take."""
 
 
 class TrackingThread:
@@ -38,7 +44,7 @@ class TrackingThread:
         self,
         load: Callable[[], TrackerLike],
         *,
-        max_objects: int = 32,
+        limits: TrackingLimits | None = None,
         on_state: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -46,7 +52,7 @@ class TrackingThread:
 
         Args:
             load: gives the tracker; it runs on the tracking thread.
-            max_objects: objects per stream.
+            limits: of each stream.
             on_state: called on the tracking thread when state changed.
             clock: monotonic seconds.
         """
@@ -55,7 +61,7 @@ class TrackingThread:
         self.model = ""
         self.device = ""
         self._load = load
-        self._max_objects = max_objects
+        self._limits = limits or TrackingLimits()
         self._on_state = on_state
         self._clock = clock
         self._changed = threading.Condition()
@@ -106,12 +112,29 @@ class TrackingThread:
                 self._refuse_all(lane)
                 continue
             if lane.tracking is None:
-                lane.tracking = tracker.open(max_objects=self._max_objects)
+                lane.tracking = self._opened(tracker, lane)
             try:
-                self._serve(lane, lane.tracking)
+                budget_ms = self._limits.replay_budget_ms
+                Turn(lane, lane.tracking, clock=self._clock, budget_ms=budget_ms).serve()
             except Exception as error:  # the session's boundary: one stream never ends the others
                 self._fail(lane, error)
         self._lanes.clear()
+
+    def _opened(self, tracker: TrackerLike, lane: Lane) -> TrackingStreamLike:
+        """Begin to follow objects in a lane's stream."""
+
+        def picture(frame_id: int) -> NDArray[np.uint8] | None:
+            frame = lane.owner.frame(frame_id)
+            return None if frame is None else frame.picture
+
+        limits = self._limits
+        return tracker.open(
+            max_objects=limits.max_objects,
+            rewind_frames=limits.rewind_frames,
+            feature_bytes=limits.feature_bytes,
+            replay_budget_ms=limits.replay_budget_ms,
+            pictures=picture,
+        )
 
     def _loaded(self) -> TrackerLike | None:
         """Load the model and warm it up; note the state."""
@@ -149,122 +172,6 @@ class TrackingThread:
             lane.served = self._turn
             return lane
 
-    def _serve(self, lane: Lane, tracking: TrackingStreamLike) -> None:
-        """Give a lane its turn: apply its commands and step one frame."""
-        with self._changed:
-            frame, fresh = lane.newest, lane.fresh
-            lane.fresh = False
-            commands, lane.commands = lane.commands, deque()
-            if frame is not None:
-                lane.engaged = not lane.closed
-        had_commands = bool(commands)
-        try:
-            clicks = self._apply(lane, tracking, commands, frame)
-        finally:
-            with self._changed:
-                lane.commands.extendleft(reversed(commands))
-        if frame is not None and (fresh or had_commands):
-            self._step(lane, tracking, frame, clicks, repeated=not fresh)
-        with self._changed:
-            lane.engaged = bool(tracking.object_ids) and not lane.closed
-
-    def _apply(
-        self,
-        lane: Lane,
-        tracking: TrackingStreamLike,
-        commands: deque[tuple[Command, Answer]],
-        frame: StreamFrame | None,
-    ) -> list[tuple[Prompt, Click, Answer]]:
-        """Apply changes and collect the prompts of one step, in order; leave the rest."""
-        prompts: list[tuple[Prompt, Click, Answer]] = []
-        refined: set[int] = set()
-        while commands:
-            command, answer = commands[0]
-            if prompts and (isinstance(command, Change) or command.object_id in refined):
-                break  # it must see the result of the step first
-            commands.popleft()
-            if not answer.set_running_or_notify_cancel():
-                continue
-            try:
-                if isinstance(command, Change):
-                    self._change(lane, tracking, command)
-                    answer.set_result(Applied(command.object_id, None, 0.0))
-                    continue
-                if frame is None:
-                    raise NoFrame("No frame has come yet; click when the video shows.")
-                prompt = command.prompt(frame.size)
-                tracking.check(prompt, frame.size)
-            except StreamtrackError as error:
-                answer.set_exception(error)
-                continue
-            prompts.append((prompt, command, answer))
-            if command.object_id is not None:
-                refined.add(command.object_id)
-            if lane.alone:
-                lane.alone -= 1
-                break
-        return prompts
-
-    def _change(self, lane: Lane, tracking: TrackingStreamLike, change: Change) -> None:
-        """Apply one command that is not a prompt."""
-        if change.kind == "reset":
-            tracking.reset()
-            lane.names.clear()
-            return
-        if change.object_id is None or change.object_id not in tracking.object_ids:
-            raise UnknownObject(f"No object has the id {change.object_id}; it may be gone.")
-        if change.kind == "remove":
-            tracking.remove(change.object_id)
-        elif change.kind == "undo":
-            tracking.undo(change.object_id)
-        else:
-            lane.names[change.object_id] = change.name
-
-    def _step(
-        self,
-        lane: Lane,
-        tracking: TrackingStreamLike,
-        frame: StreamFrame,
-        clicks: list[tuple[Prompt, Click, Answer]],
-        *,
-        repeated: bool,
-    ) -> None:
-        """Step one frame, answer its clicks and hand out the result."""
-        try:
-            tracked = tracking.step(frame.picture, [prompt for prompt, _, _ in clicks])
-        except PromptError as error:
-            tracked = self._refused(lane, tracking, frame, clicks, error)
-            clicks = []
-        except Exception as error:
-            for _, _, answer in clicks:
-                answer.set_exception(_as_device_error(error))
-            raise
-        lane.names = {key: name for key, name in lane.names.items() if key in tracked.objects}
-        now = self._clock()
-        for (_, click, answer), object_id in zip(clicks, tracked.prompted, strict=True):
-            answer.set_result(Applied(object_id, frame.row, now - click.received))
-        lane.owner.on_outcome(Outcome(frame, tracked, dict(lane.names), repeated))
-
-    def _refused(
-        self,
-        lane: Lane,
-        tracking: TrackingStreamLike,
-        frame: StreamFrame,
-        clicks: list[tuple[Prompt, Click, Answer]],
-        error: PromptError,
-    ) -> Tracked:
-        """Answer the click that a step refused, or give each of several a step of its own."""
-        if len(clicks) == 1:
-            clicks[0][2].set_exception(error)
-        else:
-            with self._changed:
-                lane.alone = len(clicks)
-                for _, click, answer in reversed(clicks):
-                    again: Answer = Future()
-                    again.add_done_callback(_forward_to(answer))
-                    lane.commands.appendleft((click, again))
-        return tracking.step(frame.picture)
-
     def _refuse_all(self, lane: Lane) -> None:
         """Answer every command with the reason why there is no model."""
         with self._changed:
@@ -287,32 +194,10 @@ class TrackingThread:
         lane.names.clear()
         with self._changed:
             lane.engaged = lane.fresh = False
-        lane.owner.on_device_failed(str(_as_device_error(error)))
+        lane.owner.on_device_failed(str(as_device_error(error)))
 
 
 def refuse(answer: Answer, error: StreamtrackError) -> None:
     """End a command that never ran."""
     if answer.set_running_or_notify_cancel():
         answer.set_exception(error)
-
-
-def _forward_to(answer: Answer) -> Callable[[Answer], None]:
-    """Return a callback that ends answer as the other future ended."""
-
-    def forward(ended: Answer) -> None:
-        error = ended.exception()
-        if error is None:
-            answer.set_result(ended.result())
-        else:
-            answer.set_exception(error)
-
-    return forward
-
-
-def _as_device_error(error: Exception) -> StreamtrackError:
-    """Return the error as something that may be shown to a viewer."""
-    if isinstance(error, StreamtrackError):
-        return error
-    return DeviceError(
-        "The tracker failed on this frame; the video goes on without masks, click again to retry."
-    )

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from streamtrack.errors import DeviceError, PromptError, TooManyObjects, UnknownObject
 from streamtrack.masks import mask_box
 from streamtrack.media.frame import Frame
-from streamtrack.tracking.prompts import Prompt, Tracked, TrackedObject
+from streamtrack.tracking.prompts import Applied, Prompt, Tracked, TrackedObject
 
 
 class FakeClock:
@@ -36,6 +37,9 @@ class FakeTrackingStream:
         self.clicks: dict[int, int] = {}
         self.next_id = 1
         self.index = 0
+        self.last_frame = -1
+        self.pictures: dict[int, NDArray[np.uint8]] = {}
+        self.pinned: set[int] = set()
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -47,15 +51,59 @@ class FakeTrackingStream:
         if prompt.object_id is not None and prompt.object_id not in self.colours:
             raise UnknownObject(f"No object has the id {prompt.object_id}.")
 
-    def step(self, picture: NDArray[np.uint8], prompts: Sequence[Prompt] = ()) -> Tracked:
+    def step(
+        self,
+        picture: NDArray[np.uint8],
+        prompts: Sequence[Prompt] = (),
+        *,
+        frame: int | None = None,
+    ) -> Tracked:
         self.tracker.stepped(self, picture, prompts)
         new = sum(prompt.object_id is None for prompt in prompts)
         if len(self.colours) + new > self.max_objects:
             raise TooManyObjects(f"The stream may follow {self.max_objects} objects only.")
         prompted = tuple(self._prompted(picture, prompt) for prompt in prompts)
-        objects = {key: self._object(key, picture) for key in self.colours}
         self.index += 1
-        return Tracked(self.index - 1, objects, prompted, {"track": 1.0})
+        self.last_frame = self.last_frame + 1 if frame is None else frame
+        self.pictures[self.last_frame] = picture
+        return self._tracked(prompted, [self.last_frame] * len(prompted))
+
+    def apply(self, prompts: Sequence[Prompt]) -> Tracked:
+        if prompts:
+            self.tracker.stepped(self, self.pictures[self.last_frame], prompts)
+        frames = [self.last_frame if p.frame is None else p.frame for p in prompts]
+        pictures = [self.pictures[frame] for frame in frames]
+        prompted = tuple(
+            self._prompted(picture, prompt)
+            for picture, prompt in zip(pictures, prompts, strict=True)
+        )
+        return self._tracked(prompted, frames)
+
+    def _tracked(self, prompted: tuple[int, ...], frames: list[int]) -> Tracked:
+        picture = self.pictures[self.last_frame]
+        objects = {key: self._object(key, picture) for key in self.colours}
+        applied = tuple(
+            Applied(
+                object_id,
+                frame,
+                "exact" if frame == self.last_frame else "replayed",
+                self.last_frame - frame,
+                objects[object_id],
+            )
+            for object_id, frame in zip(prompted, frames, strict=True)
+        )
+        return Tracked(self.index - 1, objects, prompted, applied, {"track": 1.0})
+
+    def pin(self, frame: int) -> bool:
+        self.pinned.add(frame)
+        return frame in self.pictures
+
+    def unpin(self, frame: int) -> None:
+        self.pinned.discard(frame)
+
+    def forget_before(self, frame: int) -> None:
+        kept = {self.last_frame, *self.pinned}
+        self.pictures = {i: p for i, p in self.pictures.items() if i >= frame or i in kept}
 
     def _prompted(self, picture: NDArray[np.uint8], prompt: Prompt) -> int:
         object_id = prompt.object_id
@@ -127,7 +175,7 @@ class FakeTracker:
         self.steps: list[FakeTrackingStream] = []
         self.opened: list[FakeTrackingStream] = []
 
-    def open(self, *, max_objects: int = 32) -> FakeTrackingStream:
+    def open(self, *, max_objects: int = 32, **memory: Any) -> FakeTrackingStream:
         stream = FakeTrackingStream(self, max_objects)
         self.opened.append(stream)
         return stream

@@ -18,7 +18,7 @@ from streamtrack.errors import (
 )
 from streamtrack.lane import COMMANDS_KEPT, Lane, Outcome
 from streamtrack.media.ledger import LedgerRow
-from streamtrack.tracking_thread import TrackingThread
+from streamtrack.tracking_thread import TrackingLimits, TrackingThread
 from tests.fakes import DEVICE_GONE, FakeTracker, scene
 
 SIZE = (240, 320)
@@ -27,11 +27,24 @@ BLUE = (0.85, 0.8)
 
 
 class Owner:
-    """Collects what a lane gives."""
+    """Collects what a lane gives, and keeps the frames it was given."""
 
     def __init__(self) -> None:
+        self.kept: dict[int, StreamFrame] = {}
         self.outcomes: Queue[Outcome] = Queue()
         self.failures: Queue[str] = Queue()
+
+    def frame(self, frame_id: int) -> StreamFrame | None:
+        return self.kept.get(frame_id)
+
+    def frames_between(self, after: int, before: int) -> list[int]:
+        return sorted(i for i in self.kept if after < i < before)
+
+    def oldest_kept(self) -> int:
+        return min(self.kept, default=0)
+
+    def again(self, frame: StreamFrame) -> StreamFrame | None:
+        return None
 
     def on_outcome(self, outcome: Outcome) -> None:
         self.outcomes.put(outcome)
@@ -59,7 +72,7 @@ Opener = Callable[[], tuple[Lane, Owner]]
 
 @pytest.fixture
 def opener(tracker: FakeTracker) -> Iterator[Opener]:
-    thread = TrackingThread(lambda: tracker, max_objects=3)
+    thread = TrackingThread(lambda: tracker, limits=TrackingLimits(max_objects=3))
     thread.start()
 
     def open_lane() -> tuple[Lane, Owner]:

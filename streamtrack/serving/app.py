@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from streamtrack.serving.hub import Hub, OpenSource, open_configured
 from streamtrack.serving.protocol import MAX_MESSAGE_BYTES
 from streamtrack.serving.routes import create_app
 from streamtrack.tracking.tracker import Tracker
-from streamtrack.tracking_thread import TrackingThread
+from streamtrack.tracking_thread import TrackingLimits, TrackingThread
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,16 @@ def announce(url: str) -> None:
     Console(soft_wrap=True, highlight=False).print(f"streamtrack is at {url}")
 
 
+def tracking_limits(config: Config) -> TrackingLimits:
+    """Return what each stream's tracking may hold and take."""
+    return TrackingLimits(
+        max_objects=config.tracker.max_objects,
+        rewind_frames=math.ceil(config.window.seconds * config.video.max_fps),
+        feature_bytes=config.window.max_bytes // 4,
+        replay_budget_ms=config.tracker.replay_budget_ms,
+    )
+
+
 class Server(uvicorn.Server):
     """A uvicorn server that ends quietly by signals and when the model cannot be loaded."""
 
@@ -83,7 +94,7 @@ class Server(uvicorn.Server):
         self.loop: asyncio.AbstractEventLoop | None = None
         tracking = TrackingThread(
             load or (lambda: load_tracker(config.tracker)),
-            max_objects=config.tracker.max_objects,
+            limits=tracking_limits(config),
             on_state=self._model_changed,
         )
         self.hub = Hub(config, tracking, open_with=open_with)

@@ -18,11 +18,12 @@ from streamtrack.commands import Applied, Busy, Change, Click
 from streamtrack.display.overlay import COLOURS
 from streamtrack.errors import StreamtrackError
 from streamtrack.lane import Command
-from streamtrack.media.ledger import LedgerRow
 from streamtrack.messages import Event, Message, ObjectNow, ObjectsNow, StatsNow
 from streamtrack.serving import protocol, wire
+from streamtrack.serving.binding import Bound, bind
 from streamtrack.serving.hub import Hub
 from streamtrack.serving.outbox import Outbox, TokenBucket
+from streamtrack.serving.pinning import Pin
 from streamtrack.serving.protocol import Refusal
 from streamtrack.stream import Stream
 
@@ -50,6 +51,7 @@ class ControlSession:
         self._outbox = Outbox()
         self._bucket = TokenBucket(hub.config.limits.messages_per_s, time.monotonic())
         self._tasks: set[asyncio.Task[None]] = set()
+        self._pinned = Pin(stream, self._loop)
         self._answered: OrderedDict[str, BaseModel | None] = OrderedDict()
 
     def tell(self, message: Message) -> None:
@@ -83,6 +85,7 @@ class ControlSession:
             pass
         finally:
             self._stream.remove_listener(self)
+            self._pinned.let_go()
             for task in (*self._tasks, *([writer] if writer else [])):
                 task.cancel()
             logger.info("[socket %s] ends", self.id)
@@ -152,6 +155,8 @@ class ControlSession:
             self._set(message)
         elif isinstance(message, wire.PromptAdd):
             self._prompt(message)
+        elif isinstance(message, wire.FramePin | wire.FrameUnpin):
+            self._pin(message)
         elif not isinstance(message, wire.Auth):
             self._change(message)
 
@@ -195,16 +200,22 @@ class ControlSession:
             if (known := self._answered[message.id]) is not None:
                 self._outbox.answer(known)
             return
-        mask = None if message.mask is None else message.mask
+        now = time.monotonic()
+        try:
+            bound = bind(self._stream, message.at, now)
+        except StreamtrackError as error:
+            self._refuse(error.code, str(error), message.id)
+            return
         click = Click(
-            received=time.monotonic(),
+            received=now,
             object_id=message.object,
             points_norm=tuple(message.points) if message.points else None,
             labels=self._labels(message),
             box_norm=message.box,
+            frame_id=bound.row.frame_id if bound.row else None,
         )
         self._remember(message.id, None)
-        self._spawn(self._clicked(message, click, mask))
+        self._spawn(self._clicked(message, click, bound))
 
     @staticmethod
     def _labels(message: wire.PromptAdd) -> tuple[int, ...] | None:
@@ -213,12 +224,12 @@ class ControlSession:
             return None
         return tuple(message.labels) if message.labels else (1,) * len(message.points)
 
-    async def _clicked(self, message: wire.PromptAdd, click: Click, rle: wire.Rle | None) -> None:
+    async def _clicked(self, message: wire.PromptAdd, click: Click, bound: Bound) -> None:
         """Await a prompt and acknowledge it."""
-        age_s = self._age_s(message.at, click.received)
-        if rle is not None:
+        age_s = bound.age_s(click.received)
+        if message.mask is not None:
             try:
-                mask = await asyncio.to_thread(protocol.decoded_mask, rle)
+                mask = await asyncio.to_thread(protocol.decoded_mask, message.mask)
             except Refusal as error:
                 self._answered.pop(message.id, None)
                 self._refuse(error.error_code, str(error), message.id)
@@ -232,8 +243,8 @@ class ControlSession:
             id=message.id,
             object=applied.object_id,
             frame_id=applied.row.frame_id,
-            applied_at=applied.row.frame_id,
-            mode="estimated",
+            applied_at=applied.applied_at,
+            mode="estimated" if bound.estimated else applied.mode,
             age_ms=None if age_s is None else round(1000 * age_s, 1),
             latency_ms=round(1000 * applied.latency_s, 1),
         )
@@ -241,18 +252,19 @@ class ControlSession:
         self._remember(message.id, ack)
         self._outbox.answer(ack)
 
-    def _age_s(self, at: wire.At | str, now: float) -> float | None:
-        """Return how old the frame under a click is, where that is known."""
-        ledger = self._stream.ledger
-        row: LedgerRow | None = ledger.newest
-        if isinstance(at, wire.At):
-            if at.age_ms is not None:
-                return at.age_ms / 1000
-            if at.rtp is not None:
-                row = self._stream.row_by_rtp(at.rtp)
-            elif at.frame_id is not None:
-                row = ledger.by_frame(at.frame_id)
-        return None if row is None else max(0.0, now - row.t_capture)
+    def _pin(self, message: wire.FramePin | wire.FrameUnpin) -> None:
+        """Keep one frame for this socket's prompts, or let it go."""
+        if isinstance(message, wire.FrameUnpin):
+            self._pinned.let_go()
+            self._acknowledge(message)
+            return
+        try:
+            frame_id = self._pinned.keep(bind(self._stream, message.at, time.monotonic()).row)
+        except StreamtrackError as error:
+            self._refuse(error.code, str(error), message.id)
+            return
+        if message.id is not None:
+            self._outbox.answer(wire.Ack(id=message.id, frame_id=frame_id))
 
     async def _applied(self, message_id: str | None, command: Command) -> Applied | None:
         """Await what the tracker makes of a command; None when it was refused and said so."""

@@ -76,6 +76,8 @@ class Hub:
             max_short_px=config.video.max_short_px,
             max_fps=config.video.max_fps,
             ledger_s=config.window.ledger_s,
+            window_s=config.window.seconds,
+            window_bytes=config.window.max_bytes * 3 // 4,
             overlay=OverlaySettings(**config.display.overlay.model_dump()),
         )
 

@@ -126,6 +126,19 @@ class ObjectsReset(_Command):
     type: Literal["objects.reset"] = "objects.reset"
 
 
+class FramePin(_Command):
+    """Keep a frame for prompts for ten seconds, one for each socket; answered by ack or error."""
+
+    type: Literal["frame.pin"] = "frame.pin"
+    at: At | Literal["latest"] = "latest"
+
+
+class FrameUnpin(_Command):
+    """Let the pinned frame go."""
+
+    type: Literal["frame.unpin"] = "frame.unpin"
+
+
 class OverlayChange(_Model):
     """New overlay settings of the stream; what is left out stays."""
 
@@ -158,7 +171,16 @@ class Auth(_Command):
 
 
 ClientMessage = Annotated[
-    PromptAdd | PromptUndo | ObjectRemove | ObjectRename | ObjectsReset | SettingsSet | Ping | Auth,
+    PromptAdd
+    | PromptUndo
+    | ObjectRemove
+    | ObjectRename
+    | ObjectsReset
+    | FramePin
+    | FrameUnpin
+    | SettingsSet
+    | Ping
+    | Auth,
     Field(discriminator="type"),
 ]
 
@@ -232,9 +254,13 @@ class PromptAck(_Message):
     id: str
     object: int
     frame_id: int
-    """The frame the prompt was applied to."""
+    """The frame the prompt was applied to: the one it was made on."""
     applied_at: int
+    """The newest frame when it was applied; the object is followed up to here."""
     mode: ClickMode
+    """exact: on the newest frame; replayed, reencoded: on an earlier one, and the object was
+    followed again from there; jumped: likewise, but it goes on from the next frame; estimated: the
+    frame was found by its age only."""
     age_ms: float | None
     """How old the frame under the click was when the click came; null when not known."""
     latency_ms: float
@@ -247,6 +273,8 @@ class Ack(_Message):
     type: Literal["ack"] = "ack"
     id: str
     object: int | None = None
+    frame_id: int | None = None
+    """The frame that was pinned."""
 
 
 class Error(_Message):

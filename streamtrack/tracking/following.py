@@ -61,6 +61,11 @@ class TrackingStream:
         return self._last.index + 1
 
     @property
+    def last_frame(self) -> int:
+        """Number of the frame stepped last; -1 before the first."""
+        return self._last_frame
+
+    @property
     def state_bytes(self) -> int:
         """Bytes of all memories and features held; constant in steady state."""
         kept = list(self._history.tensors())
@@ -171,6 +176,10 @@ class TrackingStream:
         """Let a pinned frame go."""
         self._history.unpin(frame)
 
+    def forget_before(self, frame: int) -> None:
+        """Let go of the frames before this one; the newest and pinned ones stay."""
+        self._history.forget_before(min(frame, self._last_frame))
+
     def remove(self, object_id: int) -> None:
         """Forget one object.
 
@@ -255,9 +264,7 @@ class TrackingStream:
         if (past := self._history.find(frame)) is not None:
             return past
         picture = self._pictures(frame) if self._pictures and frame <= self._last_frame else None
-        if picture is None or not self._history.reaches(frame):
-            return None
-        return PastFrame(frame, picture, None)
+        return None if picture is None else PastFrame(frame, picture, None)
 
     def _follow(
         self, newest: PastFrame, times: dict[str, float]

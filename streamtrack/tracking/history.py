@@ -73,6 +73,10 @@ class History:
         """Take back a frame that was added."""
         self._frames.remove(past)
 
+    def forget_before(self, frame: int) -> None:
+        """Drop the frames before this one."""
+        self._frames = [one for one in self._frames if one.frame >= frame]
+
     def find(self, frame: int) -> PastFrame | None:
         """Return the frame, or None when it was never stepped or is gone."""
         kept = next((one for one in self._frames if one.frame == frame), None)
