@@ -129,10 +129,29 @@ async def test_no_credential_of_a_source_shows_anywhere(
         assert CANARY not in text
 
 
-def test_sigterm_ends_the_server_within_five_seconds_and_without_complaint(
+def test_signals_end_the_server_within_five_seconds_and_without_complaint(
     running: tuple[subprocess.Popen[bytes], str, Path],
 ) -> None:
     process, _, log = running
-    process.send_signal(signal.SIGTERM)
+    for impatient in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(impatient)
     assert process.wait(5) == 0
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text() and "terminate" not in log.read_text()
+
+
+ENDLESS = """
+import threading
+from streamtrack.config import load_config
+from streamtrack.serving import app
+
+app.load_tracker = lambda config: threading.Event().wait()
+app.serve(load_config(None, {"server": {"port": 0}}))
+"""
+
+
+def test_a_model_that_loads_for_ever_does_not_hold_up_the_end() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None and b"is at http" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(6) == 0
