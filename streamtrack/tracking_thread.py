@@ -84,6 +84,11 @@ class TrackingThread:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs, after close() because of a step that takes long."""
+        return self._thread.is_alive()
+
     def open_lane(self, stream_id: str, owner: LaneOwner) -> Lane:
         """Return a new lane for a stream."""
         lane = Lane(stream_id, owner, self._changed)

@@ -1,8 +1,10 @@
 """Starting and ending the server: addresses, signals, secrets."""
 
 import asyncio
+import datetime
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -12,11 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from streamtrack.client import Client
 from streamtrack.config import load_config
 from streamtrack.errors import ConfigError, SourceError
-from streamtrack.serving.app import announce, listening, serve, url_of
+from streamtrack.serving.app import Server, announce, listening, serve, url_of
+from tests.fakes import FakeTracker
 
 CANARY = "canary-7f3a"
 
@@ -53,6 +60,54 @@ def test_the_url_is_one_that_a_browser_here_can_open(capsys: pytest.CaptureFixtu
     assert url.startswith("http://localhost:")
     announce(url)
     assert capsys.readouterr().out == f"streamtrack is at {url}\n"
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """Write a certificate and key for 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    cert_path, key_path = folder / "cert.pem", folder / "key.pem"
+    cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return cert_path, key_path
+
+
+async def test_the_page_is_served_over_tls(tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path)
+    config = load_config(None, {"server": {"tls_cert": str(cert), "tls_key": str(key)}})
+    with listening("127.0.0.1", 0) as sock:
+        ready = asyncio.Event()
+        server = Server(config, ready.set, load=FakeTracker)
+        running = asyncio.create_task(server.serve(sockets=[sock]))
+        await asyncio.wait_for(ready.wait(), 10)
+        url = url_of(config, sock)
+        assert url.startswith("https://")
+        trusting = ssl._create_unverified_context()
+
+        def fetch() -> bytes:
+            with urllib.request.urlopen(f"{url}healthz", context=trusting, timeout=5) as answer:
+                return bytes(answer.read())
+
+        assert b"alive" in await asyncio.to_thread(fetch)
+        server.should_exit = True
+        await asyncio.wait_for(running, 10)
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +184,29 @@ async def test_no_credential_of_a_source_shows_anywhere(
         assert CANARY not in text
 
 
-def test_sigterm_ends_the_server_within_five_seconds_and_without_complaint(
+def test_signals_end_the_server_within_five_seconds_and_without_complaint(
     running: tuple[subprocess.Popen[bytes], str, Path],
 ) -> None:
     process, _, log = running
-    process.send_signal(signal.SIGTERM)
+    for impatient in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(impatient)
     assert process.wait(5) == 0
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text() and "terminate" not in log.read_text()
+
+
+ENDLESS = """
+import threading
+from streamtrack.config import load_config
+from streamtrack.serving import app
+
+app.load_tracker = lambda config: threading.Event().wait()
+app.serve(load_config(None, {"server": {"port": 0}}))
+"""
+
+
+def test_a_model_that_loads_for_ever_does_not_hold_up_the_end() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None and b"is at http" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(6) == 0

@@ -23,6 +23,7 @@ def gate(**server: object) -> Gate:
         ("cameras.example:8080", True),
         ("evil.example", False),
         ("localhost.evil.example", False),
+        ("[::1", False),
         ("127.0.0.1.evil.example:8080", False),
         ("", False),
         (None, False),
@@ -43,6 +44,7 @@ def test_only_own_names_and_addresses_are_served(host: str | None, allowed: bool
         ("http://localhost:8080", False),
         ("https://evil.example", False),
         ("null", False),
+        ("http://[", False),
         ("", False),
     ],
 )

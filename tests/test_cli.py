@@ -1,5 +1,7 @@
 """The command line: exit statuses, one sentence per error, and whole runs."""
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -17,7 +19,7 @@ from streamtrack import __version__
 from streamtrack.cli import main, serve_config
 from streamtrack.cli_parser import build_parser
 from streamtrack.errors import ConfigError
-from streamtrack.masks import decode_rle
+from streamtrack.masks import decode_rle, mask_box
 from streamtrack.media.sources import open_source
 from streamtrack.tracking.registry import find_checkpoint, registry
 from tests.checkpoint_files import small_state, write_checkpoint
@@ -289,22 +291,37 @@ def test_two_sources_of_one_id_need_names():
         serve_config(serve_arguments("demo", "demo"))
 
 
+def frames_on_it(masks, truths):
+    """Return on how many frames the first object's mask and the truth overlap by half."""
+    hits = 0
+    for n, truth in enumerate(truths):
+        mask = cv2.imread(str(masks / "1" / f"{n:05d}.png"), cv2.IMREAD_UNCHANGED) > 0
+        hits += (mask & truth).sum() > 0.5 * (mask | truth).sum()
+    return hits
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("thing", [1, 2])
+@pytest.mark.parametrize("thing", [3, 4])
 def test_the_embedded_model_follows_a_clicked_thing_of_the_scene(tmp_path, thing):
     if find_checkpoint("nano") is None:
         pytest.skip("the embedded weights are not in this checkout")
-    truths = []
-    for frame in open_source("demo"):
-        truths.append(frame.truth == thing)
-        if len(truths) == 60:
-            break
-    first = truths[0].astype(np.uint8)
-    y, x = np.unravel_index(cv2.distanceTransform(first, cv2.DIST_L2, 5).argmax(), first.shape)
+    with contextlib.closing(open_source("demo")) as scene:
+        truths = [frame.truth == thing for frame in itertools.islice(scene, 60)]
+    depth = cv2.distanceTransform(truths[0].astype(np.uint8), cv2.DIST_L2, 5)
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
     argv = ["run", "demo", "--frames", "60", "--click", f"{x},{y}", "--masks", str(tmp_path)]
     assert main(argv) == 0
-    hits = 0
-    for n, truth in enumerate(truths):
-        mask = cv2.imread(str(tmp_path / "1" / f"{n:05d}.png"), cv2.IMREAD_UNCHANGED) > 0
-        hits += (mask & truth).sum() > 0.5 * max(1, (mask | truth).sum())
-    assert hits > 30
+    assert frames_on_it(tmp_path, truths) > 30
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_the_embedded_model_follows_a_boxed_thing_of_a_real_clip(tmp_path, shared_data):
+    if find_checkpoint("nano") is None:
+        pytest.skip("the embedded weights are not in this checkout")
+    clip = shared_data / "davis" / "car-shadow"
+    paths = sorted((clip / "masks").iterdir())
+    truths = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
+    box = ",".join(map(str, mask_box(truths[0])))
+    assert main(["run", str(clip / "frames"), "--box", box, "--masks", str(tmp_path)]) == 0
+    assert frames_on_it(tmp_path, truths) > len(truths) / 2

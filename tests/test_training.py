@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from streamtrack.tracking.nano import build_nano
-from training import data
+from training import clips, data
 from training.clips import Clip, box_around, click_on, make_clip
 from training.data import Library, Picture, load_library
 from training.evaluate import PROMPTS, evaluate, folder_sample, iou, load_weights
@@ -93,15 +93,27 @@ def test_every_object_is_visible_and_prompted_on_itself_in_the_first_frame(
 
 
 def test_objects_get_lost_in_at_least_a_fifth_of_the_clips(library: Library) -> None:
-    clips = [make_clip(library, (seed,), 64, 4) for seed in range(60)]
-    lost = [not c.masks.any((2, 3)).all() for c in clips]
+    made = [make_clip(library, (seed,), 64, 4) for seed in range(60)]
+    lost = [not c.masks.any((2, 3)).all() for c in made]
     assert np.mean(lost) >= 0.2
 
 
 def test_some_objects_come_back(library: Library) -> None:
-    clips = [make_clip(library, (seed,), 64, 6) for seed in range(60)]
-    seen = [s for c in clips for s in c.masks.any((2, 3)).T]
+    made = [make_clip(library, (seed,), 64, 6) for seed in range(60)]
+    seen = [s for c in made for s in c.masks.any((2, 3)).T]
     assert any(not s[t] and s[t + 1 :].any() for s in seen for t in range(len(s)))
+
+
+def test_drawn_scenes_become_clips_with_true_masks(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = data.DemoScene((54, 96), seed=data.SCENE_SEEDS[0])
+    drawn = Library(library.pictures, library.sets, library.videos, (scene,))
+    monkeypatch.setattr(clips, "SCENE_SHARE", 1.0)
+    clip = make_clip(drawn, (0,), 64, 3)
+    assert clip.frames.shape == (3, 64, 64, 3)
+    assert clip.masks.shape == (3, 2, 64, 64)
+    assert clip.masks[0].any((1, 2)).all()
 
 
 def test_a_click_lies_on_its_mask_and_a_box_near_it() -> None:

@@ -22,6 +22,8 @@ Rng = np.random.Generator
 VISIBLE_START = 0.004
 """Smallest share of the first frame an object must show to be prompted."""
 TRIES = 8
+SCENE_SHARE = 0.1
+"""Share of clips that show the drawn scene of the demo, under other seeds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,14 +71,10 @@ def make_clip(
 
 
 def _try_clip(library: Library, rng: Rng, size: int, frames: int, objects: int) -> Clip | None:
-    aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(1.2))))
-    pace = float(np.exp(rng.uniform(np.log(0.008), np.log(0.16))))
-    kind = rng.choice(3, p=[0.3, 0.47, 0.23])  # region, cut-outs, drawn
-    backdrop = _backdrop(library, rng, kind, size, frames, pace, aspect)
-    count = (rng.integers(0, 3), rng.integers(1, 4), rng.integers(2, 5))[kind]
-    layers = _sprites(library, rng, kind, int(count), size, frames, pace, aspect)
-    walls = _walls(library, rng, backdrop, layers, size, frames)
-    pictures, masks = _compose(rng, backdrop, [*layers, *walls], size, frames)
+    if library.scenes and rng.random() < SCENE_SHARE:
+        pictures, masks = _drawn_scene(library, rng, size, frames)
+    else:
+        pictures, masks = _layered(library, rng, size, frames)
     chosen = _choose(rng, masks, objects)
     if chosen is None:
         return None
@@ -85,6 +83,42 @@ def _try_clip(library: Library, rng: Rng, size: int, frames: int, objects: int) 
     clicks = np.stack([click_on(rng, m) for m in masks[0]])
     boxes = np.stack([box_around(rng, m) for m in masks[0]])
     return Clip(pictures, masks, clicks, boxes)
+
+
+def _drawn_scene(
+    library: Library, rng: Rng, size: int, frames: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return (T, S, S, 3) pictures and (T, O, S, S) masks of a drawn scene, often a part of it."""
+    scene = library.scenes[rng.integers(len(library.scenes))]
+    start = int(rng.integers(0, 5000))
+    stride = float(np.exp(rng.uniform(0, np.log(60))))
+    height, width = scene.size
+    side = int(rng.integers(height // 2, height + 1))
+    w = min(width, round(side * rng.uniform(1.0, 1.8)))
+    y, x = int(rng.integers(0, height - side + 1)), int(rng.integers(0, width - w + 1))
+    flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
+    pictures, masks = [], []
+    for t in range(frames):
+        picture, truth = scene.draw(start + round(t * stride))
+        picture, truth = (p[y : y + side, x : x + w][:, flip] for p in (picture, truth))
+        pictures.append(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA))
+        truth = cv2.resize(truth, (size, size), interpolation=cv2.INTER_NEAREST)
+        masks.append(np.stack([truth == i for i in scene.names]))
+    return np.stack(pictures).astype(np.uint8), np.stack(masks).astype(np.uint8)
+
+
+def _layered(
+    library: Library, rng: Rng, size: int, frames: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return (T, S, S, 3) pictures and (T, O, S, S) masks of layers in motion."""
+    aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(1.2))))
+    pace = float(np.exp(rng.uniform(np.log(0.008), np.log(0.16))))
+    kind = rng.choice(3, p=[0.3, 0.47, 0.23])  # region, cut-outs, drawn
+    backdrop = _backdrop(library, rng, kind, size, frames, pace, aspect)
+    count = (rng.integers(0, 3), rng.integers(1, 4), rng.integers(2, 5))[kind]
+    layers = _sprites(library, rng, kind, int(count), size, frames, pace, aspect)
+    walls = _walls(library, rng, backdrop, layers, size, frames)
+    return _compose(rng, backdrop, [*layers, *walls], size, frames)
 
 
 def _region(rng: Rng, picture: Picture) -> tuple[int, ...] | None:

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtrack.media.demo import DemoScene
+
 PICTURE_SETS = ("feral_cat", "ccp")
 VIDEOS = "videos"
 HELD_OUT_VIDEOS = ("aquarium", "children")
@@ -22,6 +24,10 @@ MAX_SIDE = 320
 VIDEO_STRIDE = 2
 MIN_REGION = 0.01
 """Smallest share of its picture that a region may have."""
+
+SCENE_SEEDS = range(1000, 1008)
+"""Drawn scenes for training; the demo's own seeds are not among them."""
+SCENE_SIZE = (216, 384)
 
 Split = Literal["train", "validation"]
 
@@ -53,6 +59,8 @@ class Library:
     """First and one past the last index in `pictures` of each picture set."""
     videos: tuple[NDArray[np.uint8], ...]
     """Each (N, H, W, 3) uint8 RGB."""
+    scenes: tuple[DemoScene, ...] = ()
+    """Drawn scenes, whose true masks are known."""
 
 
 def load_library(root: Path, split: Split, limit: int | None = None) -> Library:
@@ -76,7 +84,9 @@ def load_library(root: Path, split: Split, limit: int | None = None) -> Library:
     held_out = split == "validation"
     paths = _files(root / VIDEOS, "*.mp4")
     videos = [read_video(p) for p in paths if (p.stem in HELD_OUT_VIDEOS) == held_out]
-    return Library(tuple(pictures), tuple(sets), tuple(videos))
+    seeds = () if held_out or limit is not None else SCENE_SEEDS
+    scenes = tuple(DemoScene(SCENE_SIZE, seed=seed) for seed in seeds)
+    return Library(tuple(pictures), tuple(sets), tuple(videos), scenes)
 
 
 def read_picture(path: Path, whole_labels: bool) -> Picture:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from streamtrack.media.demo import DemoScene
 from streamtrack.tracking.nano import Nano, build_nano
 from training.clips import box_around, click_on, make_clip
 from training.data import Library, load_library
@@ -194,6 +195,14 @@ def folder_sample(folder: Path, limit: int | None = None) -> Sample:
     return Sample(folder.name, frames, masks)
 
 
+def scene_sample(seed: int, frames: int = 120, stride: int = 3) -> Sample:
+    """Return the drawn scene of the demo under a seed, every third frame."""
+    scene = DemoScene((360, 640), seed=seed)
+    drawn = [scene.draw(stride * t) for t in range(frames)]
+    masks = np.stack([np.stack([truth == i for i in scene.names]) for _, truth in drawn])
+    return Sample(f"scene {seed}", [picture for picture, _ in drawn], masks)
+
+
 def load_weights(path: Path, image_size: int = 256) -> Nano:
     """Return the model with the weights of a file."""
     model = build_nano(image_size)
@@ -231,6 +240,7 @@ def main() -> None:
     parser.add_argument("--folders", type=Path, nargs="*", default=[], help="true masks, measured")
     parser.add_argument("--limit", type=int, help="measure so many frames of each folder")
     parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--scenes", type=int, default=2, help="drawn scenes to measure")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -239,6 +249,9 @@ def main() -> None:
     library = load_library(options.data, "validation")
     clips = list(validation_samples(library, options.clips, 12))
     _show(console, "held-out clips", evaluate(model, clips), each=False)
+    scenes = [scene_sample(seed) for seed in range(options.scenes)]
+    if scenes:
+        _show(console, "drawn scenes", evaluate(model, scenes), each=True)
     if options.folders:
         samples = [folder_sample(f, options.limit) for f in options.folders]
         _show(console, "folders", evaluate(model, samples), each=True)

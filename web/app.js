@@ -193,6 +193,7 @@ class App {
   #connection({ control, media, error }) {
     const { id } = this.#view;
     if (control === "waiting") this.#prompts.lost();
+    if (error?.status === 404 && id === this.#publisher.id) this.#publisher.renew();
     if (media === "live" && control === "open") {
       this.#status.link("live", "Live");
     } else if (media === "waiting" || control === "waiting") {

@@ -55,6 +55,11 @@ export class Publisher {
     this.#peer?.retryNow();
   }
 
+  /** The server does not know the stream: publish it again, whatever the connection says. */
+  renew() {
+    if (this.state === "live") this.#peer.restart();
+  }
+
   stop() {
     this.#peer?.close();
     this.#track?.stop();

@@ -214,8 +214,10 @@ class Capture:
                     self._changed.wait(left_s)
                 else:
                     attempt.abandoned = True
-                    what = f"{attempt.source.description} gave no picture for {limit_s:g} s"
-                    attempt.error = SourceUnavailable(f"{what}; it is opened again.")
+                    attempt.error = SourceUnavailable(
+                        f"No picture came from {attempt.source.description} for {limit_s:g} s; "
+                        "it is opened again."
+                    )
                     break
         if not attempt.done:
             attempt.source.close()

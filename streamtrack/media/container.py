@@ -116,26 +116,27 @@ class ContainerSource:
                 yield frame
             if self._closed.is_set():
                 return
+            if self.live:
+                raise SourceUnavailable(f"No more pictures come from {self.description}.")
             if not decoded:
                 raise SourceError(
                     f"{self.description} holds no picture that can be decoded; "
                     "give a video that plays elsewhere."
                 )
-            if self.live:
-                raise SourceUnavailable(f"{self.description} stopped sending.")
             if not self._loop:
                 return
 
     def _one_pass(self) -> Iterator[Frame]:
         """Open the container, yield its frames once and close it."""
         container = self._open()
+        if container is None:
+            return
+        error: SourceError | None = None
         try:
-            if container is None:
-                return
             stream = _video_stream(container)
             if stream is None:
                 raise SourceError(
-                    f"{self.description} holds no video; give a file or camera with pictures."
+                    f"There is no video in {self.description}; give a file or camera with pictures."
                 )
             self.fps = _nominal_fps(stream)
             if self._pacer:
@@ -145,9 +146,12 @@ class ContainerSource:
                 if self._pacer and not self._pacer.wait(frame.pts, frame.time_base):
                     return
                 yield frame
+        except FFmpegError as exc:
+            error = self._explain(exc, 0.0)
         finally:
-            if container is not None:
-                container.close()
+            container.close()
+        if error is not None:
+            raise error
 
     def _open(self) -> InputContainer | None:
         """Open the container in the first way that works; None when closed meanwhile."""

@@ -164,7 +164,7 @@ class DemoScene:
         seed: int = 0,
         things: int = DEFAULT_THINGS,
     ) -> None:
-        """Paint everything once; takes about a second.
+        """Paint everything once, in about half a second.
 
         Args:
             size: (height, width) in pixels, each at least 32.

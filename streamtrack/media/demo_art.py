@@ -71,14 +71,20 @@ class Canvas:
             texture: noise in [0, 1] that lightens and darkens the colour.
             strength: how much the texture does so.
         """
-        paint = np.broadcast_to(np.asarray(colour, np.float32), self.rgb.shape)
-        if texture is not None:
-            paint = paint * (1 + strength * (texture[..., None] * 2 - 1))
-        if bevel > 0:
-            paint = self._lit(paint, distance, bevel)
         cover = self.coverage(distance)
-        self.rgb += (np.clip(paint, 0, 1) - self.rgb) * cover[..., None]
-        self.alpha += (1 - self.alpha) * cover
+        rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
+        if not rows.size:
+            return
+        part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        cover, rgb, alpha = cover[part], self.rgb[part], self.alpha[part]
+        paint = np.asarray(colour, np.float32)
+        paint = paint[part] if paint.ndim == 3 else np.broadcast_to(paint, rgb.shape)
+        if texture is not None:
+            paint = paint * (1 + strength * (texture[part][..., None] * 2 - 1))
+        if bevel > 0:
+            paint = self._lit(paint, distance[part], bevel)
+        rgb += (np.clip(paint, 0, 1) - rgb) * cover[..., None]
+        alpha += (1 - alpha) * cover
 
     def _lit(
         self, paint: NDArray[np.float32], distance: Plane, bevel: float

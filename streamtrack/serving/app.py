@@ -5,9 +5,11 @@ import contextlib
 import errno
 import logging
 import math
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import uvicorn
 from rich.console import Console
@@ -49,12 +51,15 @@ def serve(config: Config, *, on_ready: Callable[[str], None] | None = None) -> N
     with listening(config.server.host, config.server.port) as sock:
         url = url_of(config, sock)
         server = Server(config, lambda: (on_ready or announce)(url))
-        try:
-            server.run(sockets=[sock])
-        except KeyboardInterrupt:
-            pass  # a second Ctrl-C: end at once
-    if server.hub.tracking.error is not None:
-        raise server.hub.tracking.error
+        server.run(sockets=[sock])
+    tracking = server.hub.tracking
+    if tracking.error is not None:
+        raise tracking.error
+    if tracking.alive:
+        # A model that loads or steps cannot be interrupted, and the interpreter's own end would
+        # pull the ground from under it: abort with a core dump instead of status 0.
+        logging.shutdown()
+        os._exit(0)
 
 
 def announce(url: str) -> None:
@@ -139,6 +144,10 @@ class Server(uvicorn.Server):
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End; impatience (a second Ctrl-C) changes nothing, as every wait is bounded."""
+        self.should_exit = True
 
     def _model_changed(self) -> None:
         """Tell the sockets about the model, or end without one; on the tracking thread."""

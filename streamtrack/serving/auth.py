@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from streamtrack.config import IceServer, ServerConfig
 from streamtrack.errors import ConfigError
@@ -57,7 +57,7 @@ class Gate:
         A page that rebinds its own name to this address shows that name here; an address or a
         name of ours cannot be rebound.
         """
-        name = urlsplit(f"//{host or ''}").hostname or ""
+        name = _split(f"//{host or ''}").hostname or ""
         try:
             ipaddress.ip_address(name)
         except ValueError:
@@ -73,7 +73,7 @@ class Gate:
             return True
         if origin.rstrip("/").lower() in self._origins:
             return True
-        parts = urlsplit(origin)
+        parts = _split(origin)
         return parts.scheme in ("http", "https") and parts.netloc.lower() == (host or "").lower()
 
     def token_right(self, token: str) -> bool:
@@ -98,6 +98,14 @@ class Gate:
                 return False
             return self.token_right(pair.partition(":")[2])
         return False
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of a URL; those of an empty one when it is malformed."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def ice_credentials(server: IceServer, now: float | None = None) -> Mapping[str, Any]:

@@ -36,6 +36,7 @@ class Viewer:
         self.heard: dict[str, dict[str, Any]] = {}
         """The newest message of each type."""
         self.problems: list[str] = []
+        self._objects: list[list[dict[str, Any]]] = []
         page.on("websocket", lambda socket: socket.on("framereceived", self._hear))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("console", self._console)
@@ -43,6 +44,13 @@ class Viewer:
     def _hear(self, payload: str | bytes) -> None:
         message = json.loads(payload)
         self.heard[message["type"]] = message
+        if message["type"] == "objects":
+            self._objects.append(message["objects"])
+
+    def boxes(self, object_id: int) -> list[list[int]]:
+        """Return the boxes that were told of an object, oldest first."""
+        told = (one for objects in self._objects for one in objects)
+        return [one["box"] for one in told if one["id"] == object_id and one["box"]]
 
     def _console(self, message: Any) -> None:
         network = ("Failed to load resource", "WebSocket connection to")
@@ -83,6 +91,14 @@ class Viewer:
             self.page.click("#confirm button[value=yes]")
             self.wait_rows(0)
 
+    def overlay(self, fill_percent: int, *, marks: bool) -> None:
+        """Set the fill and whether outline and labels are drawn, by the page's own settings."""
+        self.page.keyboard.press("o")
+        self.page.fill("#set-fill", str(fill_percent))
+        self.page.set_checked("#set-outline", marks)
+        self.page.set_checked("#set-labels", marks)
+        self.page.keyboard.press("Escape")
+
     def picture(self) -> NDArray[np.uint8]:
         """Return the frame on display, (H, W, 3) uint8 RGB."""
         data = base64.b64decode(self.page.evaluate(_GRAB))
@@ -121,6 +137,8 @@ class Sight:
 
     picture: NDArray[np.uint8]
     index: int
+    drawn: NDArray[np.uint8]
+    """(H, W, 3) uint8 RGB, the frame as the scene has it, without overlay."""
     truth: NDArray[np.uint8]
     """(H, W) uint8, the ids of the scene's things."""
 
@@ -157,7 +175,7 @@ class Watcher:
             rough = self._best(range(0, latest, self.STRIDE), wanted)
             index = self._best(range(rough - self.STRIDE, rough + self.STRIDE), wanted)
         self._first = time.monotonic() - index / self.scene.fps
-        return Sight(picture, index, self.scene.draw(index)[1])
+        return Sight(picture, index, *self.scene.draw(index))
 
     def after(self, seconds: float, since: Sight) -> NDArray[np.uint8]:
         """Return the truth some seconds after a sight, (H, W) uint8."""
@@ -202,12 +220,20 @@ def overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return int((a & b).sum()) / union if union else 0.0
 
 
-def painted(picture: NDArray[np.uint8], colour: str) -> NDArray[np.bool_]:
-    """Return the pixels of an overlay colour "#rrggbb", as (H, W) bool.
+def painted(sight: Sight, colour: str) -> NDArray[np.bool_]:
+    """Return the pixels that the overlay gave its colour "#rrggbb", as (H, W) bool.
 
-    Fill must be 100 %. Video codecs blur colour, so the edge of a mask is left out.
+    The overlay must be plain fill; what the scene itself has of that colour does not count.
     """
     rgb = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)], np.int16)
-    near = (np.abs(picture.astype(np.int16) - rgb).max(axis=2) < 40).astype(np.uint8)
-    opened = cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    return opened.astype(bool)
+    picture = sight.picture.astype(np.int16)
+    near = np.abs(picture - rgb).max(axis=2) < 48
+    changed = np.abs(picture - sight.drawn).max(axis=2) > 24
+    mask = (near & changed).astype(np.uint8)
+    return cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def near_colour(picture: NDArray[np.uint8], colour: str) -> int:
+    """Return how many pixels of a picture are near a colour "#rrggbb"."""
+    rgb = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)], np.int16)
+    return int((np.abs(picture.astype(np.int16) - rgb).max(axis=2) < 48).sum())

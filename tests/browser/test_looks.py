@@ -30,6 +30,7 @@ def test_the_page_fits_its_window(server, new_viewer, watcher, artifacts, name, 
     viewer: Viewer = new_viewer(**device, color_scheme=theme)
     viewer.open(f"{server.url}#demo")
     viewer.reset()
+    viewer.overlay(45, marks=True)
     truth = watcher.look(viewer.picture(), server.started).truth
     viewer.click(*middle(truth == 3))
     viewer.wait_rows(1)
