@@ -2,8 +2,8 @@
 
 async with Client("http://127.0.0.1:8080") as client:
     async with client.view("demo") as video, client.control("demo") as control:
-        picture, pts90 = await video.frame()
-        ack = await control.click(0.4, 0.6)
+        picture, rtp = await video.frame()
+        ack = await control.click(0.4, 0.6, rtp=rtp)
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import itertools
 import json
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection, connect
 
 from streamtrack.errors import NegotiationError, ProtocolError, SourceUnavailable, StreamtrackError
+from streamtrack.serving.aiortc_compat import received_rtp_timestamp
 
 SUBPROTOCOL = "streamtrack.v1"
 REQUEST_S = 10.0
@@ -69,8 +71,15 @@ class Response:
 class Client:
     """Talks to one server."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        """Prepare to talk to the server at this URL."""
+    def __init__(self, url: str, token: str | None = None, *, codecs: Sequence[str] = ()) -> None:
+        """Prepare to talk to a server.
+
+        Args:
+            url: of the server.
+            token: that it asks for.
+            codecs: to view with, such as ("VP8",); all that are known by default.
+        """
+        self._codecs = tuple(codecs)
         self._url = url.rstrip("/") + "/"
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
@@ -125,7 +134,7 @@ class Client:
             ServerRefused: the server does not show it.
         """
         async with self._peer() as pc:
-            video = Video(pc)
+            video = Video(pc, self._codecs)
             session = await self._negotiate(pc, f"api/v1/streams/{stream}/whep")
             try:
                 yield video
@@ -196,13 +205,19 @@ class Client:
 class Video:
     """The newest frame of a viewed stream."""
 
-    def __init__(self, pc: RTCPeerConnection) -> None:
+    def __init__(self, pc: RTCPeerConnection, codecs: Sequence[str] = ()) -> None:
         """Begin to receive on a connection that is not negotiated yet."""
         self._newest: VideoFrame | None = None
         self._arrived = asyncio.Event()
         self._ended = False
         self._task: asyncio.Task[None] | None = None
-        pc.addTransceiver("video", direction="recvonly")
+        transceiver = pc.addTransceiver("video", direction="recvonly")
+        self._receiver = transceiver.receiver
+        wanted = {f"video/{name}".lower() for name in codecs}
+        known = RTCRtpReceiver.getCapabilities("video")
+        chosen = [one for one in known.codecs if one.mimeType.lower() in wanted] if known else []
+        if chosen:
+            transceiver.setCodecPreferences(chosen)
         pc.on("track", self._start)
 
     def _start(self, track: MediaStreamTrack) -> None:
@@ -221,7 +236,7 @@ class Video:
             self._arrived.set()
 
     async def frame(self, timeout: float = REQUEST_S) -> tuple[NDArray[np.uint8], int]:
-        """Return the next frame, (H, W, 3) uint8 RGB, and its pts in 1/90000 s.
+        """Return the next frame, (H, W, 3) uint8 RGB, and its RTP timestamp.
 
         Raises:
             SourceUnavailable: the stream ended.
@@ -234,7 +249,8 @@ class Video:
                 self._arrived.clear()
                 await self._arrived.wait()
         frame, self._newest = self._newest, None
-        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), int(frame.pts or 0)
+        picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        return picture, received_rtp_timestamp(self._receiver, frame.pts or 0)
 
     def close(self) -> None:
         """Stop to receive."""
@@ -328,11 +344,21 @@ class Control:
         return answer
 
     async def click(
-        self, x: float, y: float, *, object: int | None = None, label: int = 1
+        self,
+        x: float,
+        y: float,
+        *,
+        object: int | None = None,
+        label: int = 1,
+        rtp: int | None = None,
     ) -> dict[str, Any]:
-        """Click at (x, y) in [0, 1] of the frame and return the acknowledgement."""
+        """Click at (x, y) in [0, 1] of a frame and return the acknowledgement.
+
+        rtp names the frame that was seen, as Video.frame() returns it; None = the newest.
+        """
+        at = "latest" if rtp is None else {"rtp": rtp}
         return await self.command(
-            "prompt.add", object=object, points=[[x, y]], labels=[label], at="latest"
+            "prompt.add", object=object, points=[[x, y]], labels=[label], at=at
         )
 
     async def next(self, message_type: str, timeout: float = REQUEST_S) -> dict[str, Any]:

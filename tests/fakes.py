@@ -40,6 +40,7 @@ class FakeTrackingStream:
         self.last_frame = -1
         self.pictures: dict[int, NDArray[np.uint8]] = {}
         self.pinned: set[int] = set()
+        self.shown: Callable[[int], NDArray[np.uint8] | None] = lambda frame: None
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -62,22 +63,30 @@ class FakeTrackingStream:
         new = sum(prompt.object_id is None for prompt in prompts)
         if len(self.colours) + new > self.max_objects:
             raise TooManyObjects(f"The stream may follow {self.max_objects} objects only.")
-        prompted = tuple(self._prompted(picture, prompt) for prompt in prompts)
         self.index += 1
         self.last_frame = self.last_frame + 1 if frame is None else frame
         self.pictures[self.last_frame] = picture
-        return self._tracked(prompted, [self.last_frame] * len(prompted))
+        return self._applied(prompts)
 
     def apply(self, prompts: Sequence[Prompt]) -> Tracked:
         if prompts:
             self.tracker.stepped(self, self.pictures[self.last_frame], prompts)
+        return self._applied(prompts)
+
+    def _applied(self, prompts: Sequence[Prompt]) -> Tracked:
         frames = [self.last_frame if p.frame is None else p.frame for p in prompts]
-        pictures = [self.pictures[frame] for frame in frames]
         prompted = tuple(
-            self._prompted(picture, prompt)
-            for picture, prompt in zip(pictures, prompts, strict=True)
+            self._prompted(self._picture(frame), prompt)
+            for frame, prompt in zip(frames, prompts, strict=True)
         )
         return self._tracked(prompted, frames)
+
+    def _picture(self, frame: int) -> NDArray[np.uint8]:
+        """A frame that was stepped, or one that was shown."""
+        kept = self.pictures.get(frame)
+        picture = self.shown(frame) if kept is None else kept
+        assert picture is not None
+        return picture
 
     def _tracked(self, prompted: tuple[int, ...], frames: list[int]) -> Tracked:
         picture = self.pictures[self.last_frame]
@@ -177,6 +186,7 @@ class FakeTracker:
 
     def open(self, *, max_objects: int = 32, **memory: Any) -> FakeTrackingStream:
         stream = FakeTrackingStream(self, max_objects)
+        stream.shown = memory.get("pictures") or stream.shown
         self.opened.append(stream)
         return stream
 

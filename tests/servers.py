@@ -1,7 +1,7 @@
 """A real server on a free port, with a fake tracker and a fake camera, in the test's own loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,12 +21,17 @@ class Served:
     hub: Hub
     tracker: FakeTracker
     client: Client
-    sources: list[FakeSource] = field(default_factory=list)
+    sources: list[Any] = field(default_factory=list)
 
 
 @asynccontextmanager
 async def served(
-    *, token: str | None = None, max_objects: int = 32, **sections: Mapping[str, Any]
+    *,
+    token: str | None = None,
+    max_objects: int = 32,
+    source: Callable[[], Any] = FakeSource,
+    codecs: tuple[str, ...] = (),
+    **sections: Mapping[str, Any],
 ) -> AsyncIterator[Served]:
     """Give a server with the stream "cam"; it is ended afterwards."""
     config = load_config(
@@ -39,10 +44,10 @@ async def served(
         },
     )
     fake = FakeTracker()
-    sources: list[FakeSource] = []
+    sources: list[Any] = []
 
-    def open_fake(text: str, _: object) -> FakeSource:
-        sources.append(FakeSource())
+    def open_fake(text: str, _: object) -> Any:
+        sources.append(source())
         return sources[-1]
 
     with listening("127.0.0.1", 0) as sock:
@@ -52,7 +57,7 @@ async def served(
         await asyncio.wait_for(ready.wait(), 10)
         url = url_of(config, sock)
         try:
-            yield Served(url, server.hub, fake, Client(url, token), sources)
+            yield Served(url, server.hub, fake, Client(url, token, codecs=codecs), sources)
         finally:
             server.should_exit = True
             await asyncio.wait_for(running, 15)

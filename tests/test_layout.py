@@ -30,7 +30,7 @@ def _layer(relative: str) -> int:
         return 0
     if top in LAYERS:
         return LAYERS.index(top)
-    return LAYERS.index("cli" if top in {"cli", "__main__"} else "stream")
+    return LAYERS.index("cli" if top in {"cli", "__main__", "client"} else "stream")
 
 
 def _imports(path: Path) -> set[str]:

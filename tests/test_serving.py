@@ -44,7 +44,7 @@ async def test_a_viewer_clicks_and_sees_the_mask_until_it_is_removed() -> None:
             picture, _ = await video.frame()
             assert picture.shape == (240, 320, 3) and near(picture[200, 270], (30, 60, 220))
             ack = await control.click(*BLUE)
-            assert (ack["object"], ack["mode"]) == (1, "estimated")
+            assert (ack["object"], ack["mode"]) == (1, "exact")
             assert ack["frame_id"] == ack["applied_at"] and ack["latency_ms"] >= 0
             objects = (await control.next("objects"))["objects"]
             assert objects[0]["id"] == 1 and objects[0]["box"] == [240, 170, 300, 220]

@@ -40,6 +40,12 @@ def last_rtp_timestamp(sender: RTCRtpSender) -> int | None:
     return int(sender._RTCRtpSender__rtp_timestamp)  # type: ignore[attr-defined]
 
 
+def received_rtp_timestamp(receiver: RTCRtpReceiver, pts: int) -> int:
+    """Return the RTP timestamp of a received frame; aiortc counts its pts from the first one."""
+    mapper = receiver._RTCRtpReceiver__timestamp_mapper  # type: ignore[attr-defined]
+    return int(pts + mapper._origin) % UINT32
+
+
 def codec_name(sender: RTCRtpSender) -> str | None:
     """Return the name of the encoder class in use, such as "H264Encoder"; None before it is."""
     encoder = sender._RTCRtpSender__encoder  # type: ignore[attr-defined]
