@@ -28,6 +28,7 @@ class App {
   #colours = ["#14b8a6"];
   #objects = [];
   #ended = null;
+  #away = false;
   #cutting = false;
   #draw = 0;
 
@@ -140,6 +141,10 @@ class App {
   }
 
   #streams(streams) {
+    const back = streams !== null && this.#away;
+    this.#away = streams === null;
+    if (back) this.#retryNow();
+    if (streams?.every(({ id }) => id !== this.#publisher.id)) this.#publisher.renew();
     if (this.#view !== null) return;
     if (streams === null) {
       this.#stage.card("lost", "The server does not answer", "The page tries again every two seconds.");
@@ -193,7 +198,7 @@ class App {
   #connection({ control, media, error }) {
     const { id } = this.#view;
     if (control === "waiting") this.#prompts.lost();
-    if (error?.status === 404 && id === this.#publisher.id) this.#publisher.renew();
+    this.#watchList(media !== "live" || control !== "open");
     if (media === "live" && control === "open") {
       this.#status.link("live", "Live");
     } else if (media === "waiting" || control === "waiting") {
@@ -203,6 +208,13 @@ class App {
       this.#status.link("connecting", "Connecting");
     }
     if (media === "live" && this.#frames > 0) this.#stage.live();
+  }
+
+  /** While a connection is not up, the list of streams tells soonest that the server is back. */
+  #watchList(urgent) {
+    if (this.#menu.urgent === urgent) return;
+    this.#menu.urgent = urgent;
+    if (urgent) this.#menu.refresh();
   }
 
   #lost(id, error) {
