@@ -20,6 +20,7 @@ from streamtrack.client import SUBPROTOCOL, Client, CommandRefused, Control, Ser
 from streamtrack.display.overlay import object_colour
 from streamtrack.errors import SourceUnavailable
 from streamtrack.serving import protocol
+from streamtrack.serving.aiortc_compat import last_rtp_timestamp
 from tests.fakes import DEVICE_GONE, FakeTracker, scene
 from tests.servers import Served, served
 
@@ -69,6 +70,27 @@ async def painted(video: Any, wanted: bool) -> None:
             )
             if near(picture[185, 250], mixed if wanted else (30, 60, 220), 40):
                 return
+
+
+async def test_a_click_names_its_frame_by_the_timestamp_the_viewer_saw() -> None:
+    async with served() as server, server.client as client:
+        async with client.view("cam") as video, client.control("cam") as control:
+            for _ in range(3):
+                await video.frame()
+            (session,) = server.hub.viewers.values()
+            assert session.track.sender is not None
+            seen = last_rtp_timestamp(session.track.sender)
+            assert seen is not None
+            row = server.hub.streams["cam"].row_by_rtp(seen)
+            assert row is not None and row.t_publish is not None
+            facts = {"points": [list(BLUE)], "labels": [1]}
+            ack = await control.command("prompt.add", **facts, at={"rtp": seen})
+            assert ack["age_ms"] is not None and ack["frame_id"] >= row.frame_id
+            never = (seen - 10**9) % 2**32
+            ack = await control.command("prompt.add", **facts, at={"rtp": never})
+            assert ack["age_ms"] is None
+            ack = await control.command("prompt.add", **facts, at={"age_ms": 80})
+            assert ack["age_ms"] == 80
 
 
 async def test_objects_survive_a_reconnection_and_undo_takes_back() -> None:
@@ -207,6 +229,7 @@ async def test_http_answers_of_a_healthy_server() -> None:
         await first_frame(server)
         await until(lambda: server.hub.tracking.state == "ready")
         assert (await client.request("GET", "healthz")).status == 200
+        assert (await client.request("HEAD", "")).status == 200
         assert (await client.request("GET", "readyz")).status == 200
         (stream,) = await client.streams()
         assert set(stream) == {

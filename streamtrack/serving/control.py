@@ -92,7 +92,7 @@ class ControlSession:
         try:
             message = await asyncio.wait_for(self._received(), AUTH_S)
             parsed = protocol.parse_client(message)
-            if isinstance(parsed, wire.Auth) and self._hub_token_right(parsed.token):
+            if isinstance(parsed, wire.Auth) and self._hub.gate.token_right(parsed.token):
                 return True
         except (TimeoutError, StreamtrackError):
             pass
@@ -102,9 +102,6 @@ class ControlSession:
         await self._send(refusal)
         await self._end(POLICY, "The token is missing or wrong.")
         return False
-
-    def _hub_token_right(self, token: str) -> bool:
-        return self._hub.gate.token_right(token)
 
     async def _received(self) -> str | bytes:
         """Return the next message's text or bytes."""
@@ -195,7 +192,6 @@ class ControlSession:
             if (known := self._answered[message.id]) is not None:
                 self._outbox.answer(known)
             return
-        mask = None if message.mask is None else message.mask
         click = Click(
             received=time.monotonic(),
             object_id=message.object,
@@ -204,7 +200,7 @@ class ControlSession:
             box_norm=message.box,
         )
         self._remember(message.id, None)
-        self._spawn(self._clicked(message, click, mask))
+        self._spawn(self._clicked(message, click))
 
     @staticmethod
     def _labels(message: wire.PromptAdd) -> tuple[int, ...] | None:
@@ -213,12 +209,12 @@ class ControlSession:
             return None
         return tuple(message.labels) if message.labels else (1,) * len(message.points)
 
-    async def _clicked(self, message: wire.PromptAdd, click: Click, rle: wire.Rle | None) -> None:
+    async def _clicked(self, message: wire.PromptAdd, click: Click) -> None:
         """Await a prompt and acknowledge it."""
         age_s = self._age_s(message.at, click.received)
-        if rle is not None:
+        if message.mask is not None:
             try:
-                mask = await asyncio.to_thread(protocol.decoded_mask, rle)
+                mask = await asyncio.to_thread(protocol.decoded_mask, message.mask)
             except Refusal as error:
                 self._answered.pop(message.id, None)
                 self._refuse(error.error_code, str(error), message.id)
@@ -349,10 +345,10 @@ class ControlSession:
         return "rle" if self.wants_masks else "none"
 
     async def _send(self, message: BaseModel) -> None:
-        omit = {"rle"} if not self.wants_masks else set()
-        data = message.model_dump(mode="json", exclude_none=False)
-        for one in data.get("objects", []) if omit else []:
-            one.pop("rle", None)
+        data = message.model_dump(mode="json")
+        if not self.wants_masks:
+            for one in data.get("objects", ()):
+                del one["rle"]
         await self._socket.send_text(json.dumps(data, separators=(",", ":")))
 
     async def _end(self, code: int, reason: str) -> None:
