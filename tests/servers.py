@@ -1,6 +1,7 @@
 """A real server on a free port, with a fake tracker and a fake camera, in the test's own loop."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,19 +27,29 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    *, token: str | None = None, max_objects: int = 32, **sections: Mapping[str, Any]
+    *,
+    token: str | None = None,
+    max_objects: int = 32,
+    gate: threading.Event | None = None,
+    **sections: Mapping[str, Any],
 ) -> AsyncIterator[Served]:
-    """Give a server with the stream "cam"; it is ended afterwards."""
+    """Give a server with the stream "cam"; its model loads when the gate opens."""
     config = load_config(
         None,
         {
             "sources": {"cam": "fake"},
             **sections,
             "tracker": {"max_objects": max_objects},
-            "server": {"port": 0, "token": token},
+            "server": {"port": 0, "token": token, **sections.get("server", {})},
         },
     )
     fake = FakeTracker()
+
+    def load() -> FakeTracker:
+        if gate is not None:
+            gate.wait(10)
+        return fake
+
     sources: list[FakeSource] = []
 
     def open_fake(text: str, _: object) -> FakeSource:
@@ -47,7 +58,7 @@ async def served(
 
     with listening("127.0.0.1", 0) as sock:
         ready = asyncio.Event()
-        server = Server(config, ready.set, load=lambda: fake, open_with=open_fake)
+        server = Server(config, ready.set, load=load, open_with=open_fake)
         running = asyncio.create_task(server.serve(sockets=[sock]))
         await asyncio.wait_for(ready.wait(), 10)
         url = url_of(config, sock)

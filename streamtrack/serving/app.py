@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from streamtrack.tracking_thread import TrackingThread
 logger = logging.getLogger(__name__)
 
 GRACE_S = 2
+CREDENTIALS = re.compile(r"//[^/\s@]*(?:@[^/\s@]*)*@")
 
 
 def serve(config: Config, *, on_ready: Callable[[str], None] | None = None) -> None:
@@ -43,6 +45,8 @@ def serve(config: Config, *, on_ready: Callable[[str], None] | None = None) -> N
         DeviceError: the device cannot be used.
     """
     check_exposure(config.server)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(redact)
     for chatty in ("aioice", "aiortc"):  # every candidate pair is news to them
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for source in config.sources.values():
@@ -64,6 +68,14 @@ def serve(config: Config, *, on_ready: Callable[[str], None] | None = None) -> N
 def announce(url: str) -> None:
     """Print where the server is."""
     Console(soft_wrap=True, highlight=False).print(f"streamtrack is at {url}")
+
+
+def redact(record: logging.LogRecord) -> bool:
+    """Take user names and passwords out of URLs in a log line; a second net."""
+    text = record.getMessage()
+    if "://" in text and "@" in text:
+        record.msg, record.args = CREDENTIALS.sub("//***@", text), ()
+    return True
 
 
 class Server(uvicorn.Server):
