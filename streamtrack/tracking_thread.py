@@ -200,6 +200,7 @@ class TrackingThread:
                     continue
                 if frame is None:
                     raise NoFrame("No frame has come yet; click when the video shows.")
+                self._check_known(tracking, command.object_id)
                 prompt = command.prompt(frame.size)
                 tracking.check(prompt, frame.size)
             except StreamtrackError as error:
@@ -219,14 +220,20 @@ class TrackingThread:
             tracking.reset()
             lane.names.clear()
             return
-        if change.object_id is None or change.object_id not in tracking.object_ids:
-            raise UnknownObject(f"No object has the id {change.object_id}; it may be gone.")
+        assert change.object_id is not None
+        self._check_known(tracking, change.object_id)
         if change.kind == "remove":
             tracking.remove(change.object_id)
         elif change.kind == "undo":
             tracking.undo(change.object_id)
         else:
             lane.names[change.object_id] = change.name
+
+    @staticmethod
+    def _check_known(tracking: TrackingStreamLike, object_id: int | None) -> None:
+        """Refuse an id that no object has: viewers do not choose the ids of new ones."""
+        if object_id is not None and object_id not in tracking.object_ids:
+            raise UnknownObject(f"No object has the id {object_id}; it may be gone.")
 
     def _step(
         self,
