@@ -109,6 +109,7 @@ class Stream:
         self._was_lost = False
         self.meters = {name: RateMeter(clock) for name in ("in", "out", "tracker")}
         self._step_ms = 0.0
+        self._age_s = 0.0
         self._tracking = tracking
         self._lane: Lane = tracking.open_lane(stream_id, self)
         self._closed = False
@@ -216,7 +217,7 @@ class Stream:
         """Show a stepped frame with its objects and tell the listeners about them."""
         self.meters["tracker"].tick()
         tracked = outcome.tracked
-        self._step_ms = float(tracked.notes.get("step", sum(timings(tracked.notes))))
+        self._step_ms = sum(timings(tracked.notes))
         frame = self.again(outcome.frame) if outcome.repeated else outcome.frame
         objects = tuple(
             overlay_object(one, outcome.names.get(one.object_id, ""))
@@ -284,7 +285,8 @@ class Stream:
         now = self._clock()
         self.ledger.shown(row.frame_id, now)
         self.meters["out"].tick()
-        self.on_latency("display", now - row.t_capture)
+        self._age_s = now - row.t_capture
+        self.on_latency("display", self._age_s)
 
     def _drawn(self, composition: Composition) -> Shown:
         """Draw the overlay and convert for the encoders."""
@@ -372,16 +374,13 @@ class Stream:
 
     def stats(self) -> StatsNow:
         """Return how the stream does now."""
-        newest = self._newest
-        row = self.ledger.by_frame(newest.frame.row.frame_id) if newest else None
-        age = (row.t_publish - row.t_capture) if row and row.t_publish is not None else 0.0
         rates = {name: meter.rate() for name, meter in self.meters.items()}
         return StatsNow(
             fps_in=round(rates["in"], 1),
             fps_out=round(rates["out"], 1),
             fps_tracker=round(rates["tracker"], 1),
             step_ms=round(self._step_ms, 1),
-            age_ms=round(1000 * age, 1),
+            age_ms=round(1000 * self._age_s, 1),
             dropped=self.dropped,
             viewers=self.viewers,
         )

@@ -163,6 +163,9 @@ class TrackingThread:
         """Wait for work and return the lane whose turn it is; None when closing."""
         with self._changed:
             while True:
+                for lane in self._lanes:
+                    if lane.closed:
+                        lane.tracking = None  # its tensors are freed here
                 self._lanes = [lane for lane in self._lanes if not lane.closed]
                 if self._closing:
                     return None

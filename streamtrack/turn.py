@@ -120,6 +120,8 @@ class Turn:
             raise PromptTooOld(
                 f"The frame {click.frame_id} under this click is not kept any more; click again."
             )
+        if click.object_id is not None:
+            self._known(click.object_id)
         number = frame.row.frame_id
         passed = number <= self._tracking.last_frame
         prompt = click.prompt(frame.size, frame=number if passed else None)
@@ -136,15 +138,21 @@ class Turn:
             tracking.pin(change.frame_id)
         elif change.kind == "unpin":
             tracking.unpin(change.frame_id)
-        elif change.object_id is None or change.object_id not in tracking.object_ids:
-            raise UnknownObject(f"No object has the id {change.object_id}; it may be gone.")
-        elif change.kind == "remove":
-            tracking.remove(change.object_id)
-        elif change.kind == "undo":
-            tracking.undo(change.object_id)
-            self._undone = True
         else:
-            lane.names[change.object_id] = change.name
+            object_id = self._known(change.object_id)
+            if change.kind == "remove":
+                tracking.remove(object_id)
+            elif change.kind == "undo":
+                tracking.undo(object_id)
+                self._undone = True
+            else:
+                lane.names[object_id] = change.name
+
+    def _known(self, object_id: int | None) -> int:
+        """Return the id of an object that is followed: viewers do not choose ids of new ones."""
+        if object_id is None or object_id not in self._tracking.object_ids:
+            raise UnknownObject(f"No object has the id {object_id}; it may be gone.")
+        return object_id
 
     def _advance(self, newest: StreamFrame, waiting: list[_Waiting], *, fresh: bool) -> None:
         """Step what is to be stepped, answer the clicks and hand out the newest result."""

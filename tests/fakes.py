@@ -47,10 +47,8 @@ class FakeTrackingStream:
         return tuple(self.colours)
 
     def check(self, prompt: Prompt, size: tuple[int, int]) -> None:
-        if prompt.object_id is None and len(self.colours) >= self.max_objects:
+        if prompt.object_id not in self.colours and len(self.colours) >= self.max_objects:
             raise TooManyObjects(f"The stream follows {self.max_objects} objects already.")
-        if prompt.object_id is not None and prompt.object_id not in self.colours:
-            raise UnknownObject(f"No object has the id {prompt.object_id}.")
 
     def step(
         self,
@@ -60,7 +58,7 @@ class FakeTrackingStream:
         frame: int | None = None,
     ) -> Tracked:
         self.tracker.stepped(self, picture, prompts)
-        new = sum(prompt.object_id is None for prompt in prompts)
+        new = sum(prompt.object_id not in self.colours for prompt in prompts)
         if len(self.colours) + new > self.max_objects:
             raise TooManyObjects(f"The stream may follow {self.max_objects} objects only.")
         self.index += 1
@@ -116,8 +114,9 @@ class FakeTrackingStream:
 
     def _prompted(self, picture: NDArray[np.uint8], prompt: Prompt) -> int:
         object_id = prompt.object_id
-        if object_id is None:
-            object_id, self.next_id = self.next_id, self.next_id + 1
+        if object_id not in self.colours:  # as the real one: an unused id may be chosen
+            object_id = object_id or self.next_id
+            self.next_id = max(self.next_id, object_id + 1)
             self.colours[object_id] = self._colour(picture, prompt)
         self.clicks[object_id] = self.clicks.get(object_id, 0) + 1
         return object_id

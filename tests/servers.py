@@ -1,6 +1,7 @@
 """A real server on a free port, with a fake tracker and a fake camera, in the test's own loop."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,19 +32,26 @@ async def served(
     max_objects: int = 32,
     source: Callable[[], Any] = FakeSource,
     codecs: tuple[str, ...] = (),
+    gate: threading.Event | None = None,
     **sections: Mapping[str, Any],
 ) -> AsyncIterator[Served]:
-    """Give a server with the stream "cam"; it is ended afterwards."""
+    """Give a server with the stream "cam"; its model loads when the gate opens."""
     config = load_config(
         None,
         {
             "sources": {"cam": "fake"},
             **sections,
             "tracker": {"max_objects": max_objects},
-            "server": {"port": 0, "token": token},
+            "server": {"port": 0, "token": token, **sections.get("server", {})},
         },
     )
     fake = FakeTracker()
+
+    def load() -> FakeTracker:
+        if gate is not None:
+            gate.wait(10)
+        return fake
+
     sources: list[Any] = []
 
     def open_fake(text: str, _: object) -> Any:
@@ -52,7 +60,7 @@ async def served(
 
     with listening("127.0.0.1", 0) as sock:
         ready = asyncio.Event()
-        server = Server(config, ready.set, load=lambda: fake, open_with=open_fake)
+        server = Server(config, ready.set, load=load, open_with=open_fake)
         running = asyncio.create_task(server.serve(sockets=[sock]))
         await asyncio.wait_for(ready.wait(), 10)
         url = url_of(config, sock)

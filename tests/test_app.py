@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import logging
 import signal
 import socket
 import ssl
@@ -22,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from streamtrack.client import Client
 from streamtrack.config import load_config
 from streamtrack.errors import ConfigError, SourceError
-from streamtrack.serving.app import Server, announce, listening, serve, url_of
+from streamtrack.serving.app import Server, announce, listening, redact, serve, url_of
 from tests.fakes import FakeTracker
 
 CANARY = "canary-7f3a"
@@ -60,6 +61,21 @@ def test_the_url_is_one_that_a_browser_here_can_open(capsys: pytest.CaptureFixtu
     assert url.startswith("http://localhost:")
     announce(url)
     assert capsys.readouterr().out == f"streamtrack is at {url}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("rtsp://me:pa@ss@host/x lost", "rtsp://***@host/x lost"),
+        ("rtsp://token@host", "rtsp://***@host"),
+        ("http://host/x?mail=a@b", "http://host/x?mail=a@b"),
+        ("nothing %s", "nothing here"),
+    ],
+)
+def test_credentials_are_taken_out_of_log_lines(text: str, safe: str) -> None:
+    args = ("here",) if "%s" in text else ()
+    record = logging.LogRecord("test", logging.INFO, "", 0, text, args, None)
+    assert redact(record) and record.getMessage() == safe
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:

@@ -231,6 +231,15 @@ def test_a_run_imports_no_server(tmp_path, random_nano):
     assert subprocess.run([sys.executable, "-c", code, *argv]).returncode == 0
 
 
+def test_waiting_threads_sleep_unless_the_environment_says_otherwise(capsys, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert main(["devices"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert main(["devices"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_a_reader_that_leaves_is_no_error(tmp_path):
     read, write = os.pipe()
     os.close(read)

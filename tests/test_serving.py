@@ -20,6 +20,7 @@ from streamtrack.client import SUBPROTOCOL, Client, CommandRefused, Control, Ser
 from streamtrack.display.overlay import object_colour
 from streamtrack.errors import SourceUnavailable
 from streamtrack.serving import protocol
+from streamtrack.serving.aiortc_compat import last_rtp_timestamp
 from tests.fakes import DEVICE_GONE, FakeTracker, scene
 from tests.servers import Served, served
 
@@ -69,6 +70,27 @@ async def painted(video: Any, wanted: bool) -> None:
             )
             if near(picture[185, 250], mixed if wanted else (30, 60, 220), 40):
                 return
+
+
+async def test_a_click_names_its_frame_by_the_timestamp_the_viewer_saw() -> None:
+    async with served() as server, server.client as client:
+        async with client.view("cam") as video, client.control("cam") as control:
+            for _ in range(3):
+                await video.frame()
+            (session,) = server.hub.viewers.values()
+            assert session.track.sender is not None
+            seen = last_rtp_timestamp(session.track.sender)
+            assert seen is not None
+            row = server.hub.streams["cam"].row_by_rtp(seen)
+            assert row is not None and row.t_publish is not None
+            facts = {"points": [list(BLUE)], "labels": [1]}
+            ack = await control.command("prompt.add", **facts, at={"rtp": seen})
+            assert ack["age_ms"] is not None and ack["frame_id"] == row.frame_id
+            never = (seen - 10**9) % 2**32
+            with pytest.raises(CommandRefused, match="not known any more"):
+                await control.command("prompt.add", **facts, at={"rtp": never})
+            ack = await control.command("prompt.add", **facts, at={"age_ms": 80})
+            assert ack["age_ms"] >= 80 and ack["mode"] == "estimated"
 
 
 async def test_objects_survive_a_reconnection_and_undo_takes_back() -> None:
@@ -207,6 +229,7 @@ async def test_http_answers_of_a_healthy_server() -> None:
         await first_frame(server)
         await until(lambda: server.hub.tracking.state == "ready")
         assert (await client.request("GET", "healthz")).status == 200
+        assert (await client.request("HEAD", "")).status == 200
         assert (await client.request("GET", "readyz")).status == 200
         (stream,) = await client.streams()
         assert set(stream) == {
@@ -236,6 +259,44 @@ async def test_http_answers_of_a_healthy_server() -> None:
             "streamtrack_source_up",
             "streamtrack_event_loop_lag_seconds",
         } <= families
+
+
+async def test_a_stream_without_a_frame_says_so() -> None:
+    async with served() as server, server.client as client:
+        server.hub._new_stream("dark", "camera")
+        with pytest.raises(ServerRefused) as caught:
+            await client.snapshot("dark")
+        assert caught.value.status == 503
+        async with client.control("dark") as control:
+            assert control.hello["size"] is None
+            assert await refusal(control, "prompt.add", points=[[0.5, 0.5]]) == "no_frame"
+
+
+async def test_the_server_is_not_ready_before_its_model_and_tells_when_it_is() -> None:
+    gate = threading.Event()
+    async with served(gate=gate) as server, server.client as client:
+        with pytest.raises(ServerRefused) as caught:
+            await client.request("GET", "readyz")
+        assert caught.value.status == 503 and "loading" in str(caught.value)
+        async with client.view("cam") as video, client.control("cam") as control:
+            await video.frame()
+            assert control.hello["model"] == ""
+            click = asyncio.create_task(control.click(*BLUE))
+            await video.frame()  # the video goes on meanwhile
+            gate.set()
+            changed = await control.next("event")
+            assert (changed["kind"], changed["model"]) == ("model_changed", "fake")
+            assert (await click)["object"] == 1
+        assert (await client.request("GET", "readyz")).status == 200
+
+
+async def test_a_server_whose_sources_are_all_gone_is_not_ready() -> None:
+    async with served() as server, server.client as client:
+        await first_frame(server)
+        server.hub.streams["cam"].source_changed("lost", "the camera is away")
+        with pytest.raises(ServerRefused) as caught:
+            await client.request("GET", "readyz")
+        assert caught.value.status == 503
 
 
 OFFER = {"content_type": "application/sdp"}
@@ -278,6 +339,16 @@ async def test_http_refusals_are_problem_documents(
         assert list(server.hub.streams) == ["cam"] and not server.hub.viewers
 
 
+async def test_ice_servers_are_told_before_and_with_the_answer() -> None:
+    turn = {"urls": ["turn:127.0.0.1:9"], "secret": "north"}
+    async with served(server={"ice_servers": [turn]}) as server, server.client as client:
+        answer = await client.request("OPTIONS", "api/v1/streams/cam/whep")
+        assert answer.status == 204 and answer.headers["accept-post"] == "application/sdp"
+        link = answer.headers["link"]
+        assert link.startswith('<turn:127.0.0.1:9>; rel="ice-server"; username="')
+        assert "north" not in link
+
+
 async def test_viewers_are_limited_and_a_place_is_free_again_afterwards() -> None:
     async with served(limits={"viewers": 1}) as server, server.client as client:
         async with client.view("cam"):
@@ -312,7 +383,7 @@ async def test_a_viewer_who_vanishes_is_let_go_and_one_who_stays_is_not() -> Non
             assert server.hub.streams["cam"].viewers == 2
             watcher.kill()
             await watcher.communicate()
-            await until(lambda: server.hub.streams["cam"].viewers == 1, 6)
+            await until(lambda: server.hub.streams["cam"].viewers == 1)
             await asyncio.sleep(1.0)
             await video.frame()
             assert len(server.hub.viewers) == 1

@@ -16,18 +16,21 @@ import { StreamView } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const NOT_CONNECTED = "Not connected to the server: try again in a moment.";
-const EVENTS = {
-  source_lost: "The source is lost. The server is trying to reach it again.",
-  source_back: "The source is back.",
-  stream_ended: "The stream has ended.",
+const SOURCE = {
+  lost: "The source is lost. The server is trying to reach it again.",
+  ended: "The source has ended.",
+  failed: "The source cannot be used.",
 };
+const PUBLISHER_LOST = "Whoever publishes this stream is gone. It is kept for a moment in case they come back.";
 
 class App {
   #view = null;
   #frames = 0;
   #colours = ["#14b8a6"];
   #objects = [];
+  #kind = "camera";
   #ended = null;
+  #away = false;
   #cutting = false;
   #draw = 0;
 
@@ -140,6 +143,10 @@ class App {
   }
 
   #streams(streams) {
+    const back = streams !== null && this.#away;
+    this.#away = streams === null;
+    if (back) this.#retryNow();
+    if (streams?.every(({ id }) => id !== this.#publisher.id)) this.#publisher.renew();
     if (this.#view !== null) return;
     if (streams === null) {
       this.#stage.card("lost", "The server does not answer", "The page tries again every two seconds.");
@@ -193,7 +200,7 @@ class App {
   #connection({ control, media, error }) {
     const { id } = this.#view;
     if (control === "waiting") this.#prompts.lost();
-    if (error?.status === 404 && id === this.#publisher.id) this.#publisher.renew();
+    this.#watchList(media !== "live" || control !== "open");
     if (media === "live" && control === "open") {
       this.#status.link("live", "Live");
     } else if (media === "waiting" || control === "waiting") {
@@ -203,6 +210,13 @@ class App {
       this.#status.link("connecting", "Connecting");
     }
     if (media === "live" && this.#frames > 0) this.#stage.live();
+  }
+
+  /** While a connection is not up, the list of streams tells soonest that the server is back. */
+  #watchList(urgent) {
+    if (this.#menu.urgent === urgent) return;
+    this.#menu.urgent = urgent;
+    if (urgent) this.#menu.refresh();
   }
 
   #lost(id, error) {
@@ -232,8 +246,9 @@ class App {
     receive?.();
   }
 
-  #hello({ model, device, state, objects, colours, settings }) {
-    if (state !== "live" && state !== "connecting") this.#stage.banner(EVENTS.source_lost, { stay: true });
+  #hello({ model, device, kind, state, objects, colours, settings }) {
+    this.#kind = kind;
+    this.#sourceLost(state);
     this.#menu.refresh();
     if (colours?.length > 0) this.#colours = colours;
     if (settings?.overlay) this.#settings.show(settings.overlay);
@@ -241,12 +256,20 @@ class App {
     this.#show(objects ?? []);
   }
 
-  #event({ kind, object, model, device, message }) {
+  #event({ kind, object, model, device, message, state, reason }) {
     if (kind === "object_lost") announce(`${this.#list.name(object)} is lost.`);
     if (kind === "object_found") announce(`${this.#list.name(object)} is found again.`);
     if (kind === "model_changed") this.#status.show({ model, device });
     if (kind === "device_failed") this.#stage.banner(message);
-    if (kind in EVENTS) this.#stage.banner(EVENTS[kind], { stay: kind === "source_lost" });
+    if (kind === "source_lost") this.#sourceLost(state, reason);
+    if (kind === "source_back") this.#stage.banner("The source is back.");
+    if (kind === "stream_ended") this.#stage.banner("The stream has ended.");
+  }
+
+  #sourceLost(state, reason = "") {
+    if (!(state in SOURCE)) return;
+    const gone = this.#kind === "publisher" ? PUBLISHER_LOST : SOURCE[state];
+    this.#stage.banner(state === "failed" && reason ? reason : gone, { stay: true });
   }
 
   #colour(id) {
@@ -278,6 +301,7 @@ class App {
     const [verb, next] = matchMedia("(pointer: coarse)").matches ? ["Tap", "⊕"] : ["Click", "Esc"];
     const refine = `${verb}s refine ${name} · ${next} for a new object`;
     this.#stage.hint(name === null ? `${verb} a thing to track it` : refine);
+    if (name !== null) announce(`${name} is selected.`);
   }
 
   #send(message) {

@@ -25,6 +25,8 @@ export class SourceMenu {
   #timer = null;
   #streams = [];
   #current = null;
+  /** Ask often: something is not as it should be, and the list may tell when it is again. */
+  urgent = false;
 
   constructor(handlers) {
     this.#on = handlers;
@@ -48,7 +50,7 @@ export class SourceMenu {
       this.#on.onStreams(null);
     }
     this.#renderStreams();
-    const often = this.#current === null || this.#popover.matches(":popover-open");
+    const often = this.urgent || this.#current === null || this.#popover.matches(":popover-open");
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.refresh(), often ? OFTEN_MS : SELDOM_MS);
   }

@@ -158,15 +158,12 @@ export class Peer {
 
   #drop() {
     clearTimeout(this.#timer);
-    const pc = this.#pc;
-    this.#pc = null;
-    if (pc !== null) {
-      pc.onconnectionstatechange = null;
-      pc.ontrack = null;
-      pc.close();
-    }
     if (this.#session !== null) endSession(this.#session);
-    this.#session = null;
+    const pc = this.#pc;
+    this.#session = this.#pc = null;
+    if (pc === null) return;
+    pc.onconnectionstatechange = pc.ontrack = null;
+    pc.close();
   }
 }
 

@@ -4,7 +4,7 @@ import { Control } from "./control.js";
 import { FrameRing, frameReference, watchFrames } from "./frames.js";
 import { whepViewer } from "./whep.js";
 
-/** A video whose server came back is given this long to go on by itself. */
+/** A video whose server was away is given this long to go on by itself. */
 const RESUME_WITHIN_MS = 1200;
 const HIDDEN_FOR_MS = 60000;
 
@@ -83,7 +83,8 @@ export class StreamView {
   }
 
   #controlChanged(state) {
-    if (state === "open") this.#serverIsBack();
+    if (state === "open") this.#viewer.retryNow();
+    if (state === "open" || state === "waiting") this.#expectFrames();
     this.#changed();
   }
 
@@ -97,9 +98,8 @@ export class StreamView {
     this.#on.state({ control: this.#control.state, media: this.#viewer.state, error: this.#error });
   }
 
-  /** A new server knows nothing of the old media session: renew it unless frames still come. */
-  #serverIsBack() {
-    this.#viewer.retryNow();
+  /** The server went or came back, and it may be a new one: renew the media if frames stopped. */
+  #expectFrames() {
     const before = performance.now();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
@@ -116,7 +116,7 @@ export class StreamView {
       return;
     }
     if (this.#viewer.state === "closed") this.#viewer.open();
-    else this.#serverIsBack();
+    else this.#expectFrames();
     this.#control.retryNow();
     this.#video.play().catch(() => {});
   }

@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from streamtrack.tracking_thread import TrackingLimits, TrackingThread
 logger = logging.getLogger(__name__)
 
 GRACE_S = 2
+CREDENTIALS = re.compile(r"//[^/\s@]*(?:@[^/\s@]*)*@")
 
 
 def serve(config: Config, *, on_ready: Callable[[str], None] | None = None) -> None:
@@ -44,6 +46,8 @@ def serve(config: Config, *, on_ready: Callable[[str], None] | None = None) -> N
         DeviceError: the device cannot be used.
     """
     check_exposure(config.server)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(redact)
     for chatty in ("aioice", "aiortc"):  # every candidate pair is news to them
         logging.getLogger(chatty).setLevel(logging.WARNING)
     for source in config.sources.values():
@@ -75,6 +79,14 @@ def tracking_limits(config: Config) -> TrackingLimits:
         feature_bytes=config.window.max_bytes // 4,
         replay_budget_ms=config.tracker.replay_budget_ms,
     )
+
+
+def redact(record: logging.LogRecord) -> bool:
+    """Take user names and passwords out of URLs in a log line; a second net."""
+    text = record.getMessage()
+    if "://" in text and "@" in text:
+        record.msg, record.args = CREDENTIALS.sub("//***@", text), ()
+    return True
 
 
 class Server(uvicorn.Server):

@@ -95,7 +95,7 @@ class ControlSession:
         try:
             message = await asyncio.wait_for(self._received(), AUTH_S)
             parsed = protocol.parse_client(message)
-            if isinstance(parsed, wire.Auth) and self._hub_token_right(parsed.token):
+            if isinstance(parsed, wire.Auth) and self._hub.gate.token_right(parsed.token):
                 return True
         except (TimeoutError, StreamtrackError):
             pass
@@ -105,9 +105,6 @@ class ControlSession:
         await self._send(refusal)
         await self._end(POLICY, "The token is missing or wrong.")
         return False
-
-    def _hub_token_right(self, token: str) -> bool:
-        return self._hub.gate.token_right(token)
 
     async def _received(self) -> str | bytes:
         """Return the next message's text or bytes."""
@@ -361,10 +358,10 @@ class ControlSession:
         return "rle" if self.wants_masks else "none"
 
     async def _send(self, message: BaseModel) -> None:
-        omit = {"rle"} if not self.wants_masks else set()
-        data = message.model_dump(mode="json", exclude_none=False)
-        for one in data.get("objects", []) if omit else []:
-            one.pop("rle", None)
+        data = message.model_dump(mode="json")
+        if not self.wants_masks:
+            for one in data.get("objects", ()):
+                del one["rle"]
         await self._socket.send_text(json.dumps(data, separators=(",", ":")))
 
     async def _end(self, code: int, reason: str) -> None:

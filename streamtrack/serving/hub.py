@@ -17,7 +17,7 @@ from streamtrack.serving.auth import Gate
 from streamtrack.serving.metrics import Metrics, Reading, StreamReading
 from streamtrack.serving.peers import PublisherSession, Session, ViewerSession, connection
 from streamtrack.serving.problems import Problem
-from streamtrack.stream import Stream, StreamOptions
+from streamtrack.stream import Stream, StreamKind, StreamOptions
 from streamtrack.tracking_thread import TrackingThread
 
 logger = logging.getLogger(__name__)
@@ -99,11 +99,9 @@ class Hub:
         self.captures[stream_id] = capture
         capture.start()
 
-    def _new_stream(self, stream_id: str, kind: str) -> Stream:
+    def _new_stream(self, stream_id: str, kind: StreamKind) -> Stream:
         """Make a stream and count it in."""
-        stream = Stream(
-            stream_id, "camera" if kind == "camera" else "publisher", self.tracking, self._options
-        )
+        stream = Stream(stream_id, kind, self.tracking, self._options)
         stream.on_latency = self.metrics.latency_of(stream_id)
         self.streams[stream_id] = stream
         return stream

@@ -169,11 +169,11 @@ async def _on_failure(_: Request, __: Exception) -> Response:
 def _health_routes(app: FastAPI, hub: Hub) -> None:
     """Add /healthz, /readyz and /metrics."""
 
-    @app.get("/healthz")
+    @app.api_route("/healthz", methods=["GET", "HEAD"])
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/readyz")
+    @app.api_route("/readyz", methods=["GET", "HEAD"])
     async def readyz() -> dict[str, str]:
         state = hub.tracking.state
         if state != "ready":
@@ -250,7 +250,7 @@ def _page_routes(app: FastAPI) -> None:
     """Add the web page's files, as they were when the server started."""
     files = _page_files()
 
-    @app.get("/{path:path}", include_in_schema=False)
+    @app.api_route("/{path:path}", methods=["GET", "HEAD"])
     async def page(path: str) -> Response:
         file = files.get(path or "index.html")
         if file is None:

@@ -41,7 +41,8 @@ def whip_routes(hub: Hub) -> APIRouter:
     @router.options("/whep")
     @router.options("/whip")
     async def options() -> Response:
-        return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
+        headers = {"Accept-Post": SDP, "Allow": "OPTIONS, POST"}
+        return _with_links(hub, Response(status_code=204, headers=headers))
 
     @router.delete("/whep/{session_id}")
     async def leave(stream_id: str, session_id: str) -> Response:
@@ -101,6 +102,11 @@ def _created(
     response = Response(answer, 201, media_type=SDP)
     response.headers["Location"] = f"{request.url.path}/{session.id}"
     response.headers["ETag"] = f'"{session.id}"'
+    return _with_links(hub, response)
+
+
+def _with_links(hub: Hub, response: Response) -> Response:
+    """Add the configured ICE servers to a response."""
     for server in hub.config.server.ice_servers:
         for link in _links(server):
             response.headers.append("Link", link)
