@@ -1,10 +1,11 @@
 /** From the person's hand to a prompt: where on the frame, which frame, add or cut. */
 
+import { Crosshair } from "./crosshair.js";
 import { boxBetween, toFrame } from "./geometry.js";
 import { Gestures } from "./pointer.js";
 
 /**
- * Watches the glass over `video`. `context()` tells {view, prompts, markers, stage, mirror, cutting}
+ * Watches the glass over `video`, with the crosshair element `cross` for the keyboard. `context()` tells {view, prompts, markers, stage, mirror, cutting}
  * of the moment; view is null while there is nothing to click on.
  */
 export class Aim {
@@ -13,7 +14,7 @@ export class Aim {
   #context;
   #gestures;
 
-  constructor(video, glass, context) {
+  constructor(video, glass, cross, context) {
     this.#video = video;
     this.#glass = glass;
     this.#context = context;
@@ -23,6 +24,7 @@ export class Aim {
       onBox: (box) => this.#box(box),
       onCancel: () => context().stage.band(null),
     });
+    new Crosshair(glass, cross, (click) => this.#click(click));
   }
 
   get dragging() {

@@ -46,7 +46,7 @@ class App {
     onRename: (id, name) => this.#request(objectRename(id, name)),
     onRemove: (id) => this.#request(objectRemove(id)),
   });
-  #aim = new Aim($("video"), $("glass"), () => ({
+  #aim = new Aim($("video"), $("glass"), $("cross"), () => ({
     view: $("stage").dataset.view === "live" ? this.#view : null,
     prompts: this.#prompts,
     markers: this.#markers,

@@ -14,6 +14,8 @@ const SHORTCUTS = [
   ["o", "O", "View settings"],
   ["p", "P", "Show or hide the panel"],
   ["?", "?", "This help"],
+  ["arrows", "← ↑ ↓ →", "Point, when the video has the focus"],
+  ["enter", "Enter", "Click there"],
 ];
 const SAME = { Backspace: "Delete" };
 

@@ -100,6 +100,15 @@ def test_keys_select_and_the_row_s_button_removes(viewer: Viewer, server, watche
     viewer.wait_rows(0)
 
 
+def test_a_click_can_be_made_by_keyboard(viewer: Viewer):
+    viewer.page.focus("#glass")
+    viewer.page.keyboard.press("ArrowLeft")
+    viewer.page.keyboard.press("ArrowDown")
+    viewer.page.keyboard.press("Enter")
+    viewer.wait_rows(1)
+    viewer.wait_settled()
+
+
 def test_reset_asks_first(viewer: Viewer, server, watcher):
     make_object(viewer, server, watcher)
     viewer.page.keyboard.press("r")
