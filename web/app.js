@@ -98,7 +98,7 @@ class App {
     document.title = `${id} · streamtrack`;
     $("video").setAttribute("aria-label", `Live video of ${id}`);
     this.#stage.card("connecting", `Connecting to ${id}`, "The video begins in a moment.");
-    this.#menu.show({ current: id });
+    this.#menu.show(id, this.#publisher);
     this.#mirror();
     this.#view.open();
   }
@@ -128,6 +128,7 @@ class App {
 
   #publishing() {
     const { id, kind, state, error } = this.#publisher;
+    this.#menu.show(this.#view?.id ?? null, this.#publisher);
     $("publishing").hidden = id === null;
     $("publishing").dataset.state = state;
     const what = kind === "screen" ? "Screen" : "Camera";
@@ -181,7 +182,7 @@ class App {
     this.#leave();
     this.#ended = ended;
     history.replaceState(null, "", location.pathname);
-    this.#menu.show({ current: null });
+    this.#menu.show(null, this.#publisher);
     this.#stage.card("connecting", "Looking for streams", "Asking the server for its streams.");
     this.#menu.refresh();
   }

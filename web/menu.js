@@ -25,6 +25,7 @@ export class SourceMenu {
   #timer = null;
   #streams = [];
   #current = null;
+  #own = { id: null };
   /** Ask often: something is not as it should be, and the list may tell when it is again. */
   urgent = false;
 
@@ -34,11 +35,11 @@ export class SourceMenu {
     this.refresh();
   }
 
-  /** The stream on the stage, and the camera being published from here. */
-  show({ current, deviceId = null }) {
+  /** Tell of the stream on the stage, and of the stream published from here: {id, kind}. */
+  show(current, own) {
     this.#current = current;
+    this.#own = own;
     this.#renderStreams();
-    if (this.#popover.matches(":popover-open")) this.#renderDevices(deviceId);
   }
 
   async refresh() {
@@ -64,16 +65,20 @@ export class SourceMenu {
 
   #renderStreams() {
     const current = this.#streams.find((stream) => stream.id === this.#current);
-    set($("source-name"), this.#current ?? "Choose a stream");
+    set($("source-name"), this.#name(this.#current) ?? "Choose a stream");
     $("source-dot").dataset.state = current?.state ?? "none";
     $("source-none").hidden = this.#streams.length > 0;
     renderMenu($("source-list"), this.#streams.map((stream) => ({
-      title: stream.id,
+      title: this.#name(stream.id),
       text: describe(stream),
       state: stream.state,
       current: stream.id === this.#current,
       run: () => this.#pick(() => this.#on.onPick(stream.id)),
     })));
+  }
+
+  #name(id) {
+    return id !== null && id === this.#own.id ? `My ${this.#own.kind}` : id;
   }
 
   async #renderDevices(deviceId) {
