@@ -36,19 +36,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(240))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scene() -> DemoScene:
     """The scene that the server shows as stream `demo`."""
     return DemoScene(SIZE, FPS, 4, 4)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def watcher(scene: DemoScene) -> Watcher:
     """Recognises frames of the scene."""
     return Watcher(scene)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the drawn scene and the embedded model."""
     try:
@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     one.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def clip(tmp_path_factory: pytest.TempPathFactory, scene: DemoScene) -> Path:
     """Four seconds of the scene as the film of the browser's fake camera."""
     path = tmp_path_factory.mktemp("camera") / "clip.mjpeg"
@@ -76,7 +76,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory, scene: DemoScene) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(clip: Path) -> Iterator[Browser]:
     """Chromium of the system."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
