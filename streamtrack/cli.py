@@ -48,7 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = build_parser().parse_args(argv)
         _configure_logging(args.command)
-        _configure_threads()
         with _ending_on_sigterm():
             _COMMANDS[args.command](args)
         sys.stdout.flush()
@@ -230,15 +229,6 @@ def _configure_logging(command: str) -> None:
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
-
-
-def _configure_threads() -> None:
-    """Let torch's idle threads sleep instead of spin, unless the environment says otherwise.
-
-    Decoding, drawing and encoding share the cores with the model. Measured on two busy cores:
-    24 ms per step of nano, against 900 ms when threads that wait for each other spin.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
 
 
 @contextlib.contextmanager

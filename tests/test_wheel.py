@@ -60,8 +60,8 @@ def test_run_follows_a_thing_of_the_demo(installed: Path) -> None:
 @pytest.fixture
 def server(installed: Path) -> Iterator[str]:
     command = [installed / "venv" / "bin" / "streamtrack", "serve", "demo", "--port", str(PORT)]
-    log = (installed / "serve.log").open("w+")
-    process = subprocess.Popen(command, cwd=installed, stdout=log, stderr=log)
+    with (installed / "serve.log").open("w+") as log:
+        process = subprocess.Popen(command, cwd=installed, stdout=log, stderr=log)
     yield f"http://127.0.0.1:{PORT}"
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0, (installed / "serve.log").read_text()
