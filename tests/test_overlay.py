@@ -103,6 +103,17 @@ def test_the_label_stays_inside_the_picture(box: tuple[int, int, int, int]) -> N
     assert np.ptp(columns) + 1 >= label.shape[1] - 2
 
 
+def test_stray_pixels_of_a_mask_move_no_label() -> None:
+    """The label once stood over the whole mask's box, far from the object."""
+    settings = OverlaySettings(masks=False, outline=False)
+    item = thing(box=(90, 80, 150, 110))
+    torn = item.mask.copy()
+    torn[2:4, 2:4] = True
+    stray = dataclasses.replace(item, mask=torn, box=(2, 2, 150, 110))
+    expected = draw_overlay(grey(), [item], settings)
+    assert (draw_overlay(grey(), [stray], settings) == expected).all()
+
+
 def test_labels_do_not_cover_each_other() -> None:
     settings = OverlaySettings(masks=False, outline=False)
     one = draw_overlay(grey(), [thing(object_id=1)], settings) != 100

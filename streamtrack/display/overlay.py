@@ -161,13 +161,24 @@ def _draw_labels(drawn: NDArray[np.uint8], shown: Sequence[tuple[OverlayObject, 
     height, width = drawn.shape[:2]
     text_px = min(40, max(11, round(min(height, width) * 0.027)))
     taken: list[_Box] = []
-    for item, box in shown:
+    for item, whole in shown:
+        box = _largest_part(_cut(item, whole), whole)
         percent = round(100 * min(max(item.score, 0.0), 1.0))
         colour = object_colour(item.object_id)
         label = render_label(item.object_id, item.name, percent, colour, text_px)
         if place := _place(label, box, (height, width), taken):
             taken.append(place)
             _paste(drawn, label, place)
+
+
+def _largest_part(mask: NDArray[np.uint8], box: _Box) -> _Box:
+    """Return the box of the mask's largest connected part: stray pixels move no label."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
+    parts = stats[1:]  # the first is the background
+    if len(parts) < 2:
+        return box
+    x, y, width, height = parts[parts[:, cv2.CC_STAT_AREA].argmax(), :4].tolist()
+    return box[0] + x, box[1] + y, box[0] + x + width, box[1] + y + height
 
 
 def _place(label: Label, box: _Box, size: tuple[int, int], taken: Sequence[_Box]) -> _Box | None:
