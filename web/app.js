@@ -139,7 +139,7 @@ class App {
 
   /** The hash names a stream; without one the last one or the first is taken when the list comes. */
   #followHash() {
-    const id = decodeURIComponent(location.hash.slice(1));
+    const id = location.hash.slice(1);
     if (/^[a-z0-9][a-z0-9_-]{0,63}$/.test(id)) this.show(id);
   }
 
