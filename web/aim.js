@@ -41,7 +41,8 @@ export class Aim {
     if (view === null || !place?.inside) return;
     const label = negative || cutting ? 0 : 1;
     const marker = markers.place(...this.#onGlass(x, y), label ? "add" : "cut");
-    prompts.add({ points: [[place.x, place.y]], labels: [label] }, view.frameAt(time), marker);
+    const what = { points: [[place.x, place.y]], labels: [label] };
+    view.frameAt(time).then((at) => prompts.add(what, at, marker));
   }
 
   #box({ from, to, time }) {
@@ -54,7 +55,7 @@ export class Aim {
     const [x0, y0] = this.#onGlass(from.x, from.y);
     const [x1, y1] = this.#onGlass(to.x, to.y);
     const marker = markers.place((x0 + x1) / 2, (y0 + y1) / 2, "box");
-    prompts.add({ box }, view.frameAt(time), marker);
+    view.frameAt(time).then((at) => prompts.add({ box }, at, marker));
   }
 
   #band(from, to) {

@@ -1,17 +1,24 @@
 /** Which frame a person saw: a ring of what the browser has presented. */
 
 const KEPT = 32;
+/** A report of a newer frame is waited for this long: two frames of a slow camera; guess. */
+const SETTLED_WITHIN_MS = 120;
 /** Network, decoder and display of a frame whose way here is unknown; guess. */
 const UNSEEN_MS = 60;
 
 /** The last frames that requestVideoFrameCallback reported, oldest first. */
 export class FrameRing {
   #records = [];
+  #waiting = [];
 
   /** Add the metadata of a presented frame. */
   push(metadata) {
     this.#records.push(metadata);
     if (this.#records.length > KEPT) this.#records.shift();
+    const settled = ({ time }) => metadata.expectedDisplayTime > time;
+    const [done, rest] = [this.#waiting.filter(settled), this.#waiting.filter((one) => !settled(one))];
+    this.#waiting = rest;
+    for (const { settle } of done) settle();
   }
 
   get newest() {
@@ -25,6 +32,20 @@ export class FrameRing {
   /** The frame on display at `time` (an event's timeStamp in ms); null when none was yet. */
   shownAt(time) {
     return this.#records.findLast((record) => record.expectedDisplayTime <= time) ?? null;
+  }
+
+  /**
+   * The same, told when no older report can follow. A busy browser reports frames late: only when
+   * a frame that came on display after `time` is known, every frame before it is.
+   */
+  async settledAt(time) {
+    if (!(this.newest?.expectedDisplayTime > time)) {
+      await new Promise((settle) => {
+        this.#waiting.push({ time, settle });
+        setTimeout(settle, SETTLED_WITHIN_MS);
+      });
+    }
+    return this.shownAt(time);
   }
 
   clear() {

@@ -65,9 +65,9 @@ export class StreamView {
     this.#viewer.retryNow();
   }
 
-  /** The `at` of a prompt made at an event's timeStamp. */
-  frameAt(time) {
-    return frameReference(this.#ring.shownAt(time), time, this.#control.rtt);
+  /** The `at` of a prompt made at an event's timeStamp, told when the browser's reports are in. */
+  async frameAt(time) {
+    return frameReference(await this.#ring.settledAt(time), time, this.#control.rtt);
   }
 
   #attach(media) {

@@ -41,7 +41,7 @@
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (data) {
     const message = JSON.parse(data);
-    if (message.type === "prompt.add") spy.clicks.at(-1).id = message.id;
+    if (message.type === "prompt.add") spy.clicks.find(({ id }) => id === undefined).id = message.id;
     if (spy.heard !== this) {
       spy.heard = this;
       this.addEventListener("message", ({ data }) => {

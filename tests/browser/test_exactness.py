@@ -48,9 +48,9 @@ def test_a_hundred_clicks_are_bound_to_the_frames_the_page_showed(
             numbered.number_bound(click["frame_id"]) == click["seen"] for click in clicks[-BATCH:]
         )
     assert right == CLICKS
-    # What a canvas shows may be a little ahead of the display, but never behind it.
-    ahead = [click["canvas"] - click["seen"] for click in clicks]
-    assert min(ahead) >= 0 and sum(one <= 3 for one in ahead) >= 0.9 * CLICKS, ahead
+    # What a canvas shows at the click is the frame on display, give or take the screen's refresh.
+    apart = [abs(click["canvas"] - click["seen"]) for click in clicks]
+    assert sum(one <= 2 for one in apart) >= 0.9 * CLICKS, apart
     assert one.page.evaluate("spy.frames") >= CLICKS
     one.page.goto("about:blank")
     numbered.wait_no_viewer()

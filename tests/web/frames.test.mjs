@@ -23,6 +23,18 @@ test("a frame that is still to be displayed does not count", () => {
   assert.equal(ring(200).shownAt(150), null);
 });
 
+test("a click waits for the report that proves which frame was on display", async () => {
+  const frames = ring(100, 133);
+  const seen = frames.settledAt(170);
+  frames.push(record(166));
+  frames.push(record(200));
+  assert.equal((await seen).expectedDisplayTime, 166);
+});
+
+test("a click on a picture that stands still is told all the same", async () => {
+  assert.equal((await ring(100, 133).settledAt(170)).expectedDisplayTime, 133);
+});
+
 test("the ring keeps the last 32 frames", () => {
   const frames = ring(...Array.from({ length: 50 }, (_, index) => index));
   assert.equal(frames.length, 32);
