@@ -45,6 +45,13 @@ lint: setup-dev
 bench: setup-dev
 	@$(PY) benchmarks/step.py --peer upstream --size 512 --objects 1 4
 
+# The embedded model from raw data to weights: resumable, ends after MINUTES of work (training/).
+DATA ?= ../shared/data
+MINUTES ?= 85
+train: setup-dev
+	@$(PY) -m training.train --data $(DATA) --minutes $(MINUTES) --out runs/nano
+	@$(PY) -m training.export --run runs/nano --out checkpoints/nano.safetensors
+
 wheel: setup-dev
 	@$(PY) -m build --wheel --no-isolation --outdir dist .
 
