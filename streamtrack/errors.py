@@ -11,8 +11,12 @@ StreamtrackError
         TooManyObjects          the stream's object limit is reached
         TooManyPoints           more points than one prompt may carry
         PromptTooOld            the frame the prompt names is gone
+        Busy, NoFrame           too much waits; nothing was shown yet (commands.py)
     ProtocolError               the peer's message is not understood
+        NotJson, TooLarge       ... and the socket is closed (serving/protocol.py)
+    Refusal                     a message that is refused with its code (serving/protocol.py)
     NegotiationError            the peer's session description cannot be used
+    ServerRefused, CommandRefused   what a server told its client (client.py)
 
 A message is one sentence: what was given, what was expected, what to do.
 """
