@@ -67,7 +67,7 @@ def test_a_truncated_file_is_called_truncated(tmp_path, kind, fraction):
         (b"\n <html>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (b"hello", "neither a PyTorch file nor safetensors"),
-        (os.urandom(7) + b"\0\0", "neither"),
+        (b"\x07noise!\0\0", "neither"),
         (b"PK\x03\x04", "damaged"),
         (b"\x80\x02", "damaged"),
         (b"\xff" * 8 + b"{}", "damaged"),

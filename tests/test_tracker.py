@@ -131,6 +131,14 @@ def test_a_prompt_for_a_frame_that_is_not_kept_is_refused_not_moved(
         stream.apply([Prompt(points=[[5, 5]], frame=frame)])
 
 
+def test_removing_an_object_leaves_earlier_results_as_they_were(stream: TrackingStream) -> None:
+    """The removal once reached into the result of the step before."""
+    tracked = stream.step(picture(), [click(), click()])
+    stream.remove(2)
+    assert set(tracked.objects) == {1, 2}
+    assert set(stream.apply([]).objects) == {1}
+
+
 def test_unknown_objects_are_said(stream: TrackingStream) -> None:
     stream.step(picture(), [click()])
     for action in (stream.remove, stream.undo):

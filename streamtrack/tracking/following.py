@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,7 +220,8 @@ class TrackingStream:
     def _forget(self, object_id: int) -> None:
         del self._objects[object_id]
         self._history.forget(object_id)
-        self._last.objects.pop(object_id, None)
+        left = {key: one for key, one in self._last.objects.items() if key != object_id}
+        self._last = replace(self._last, objects=left)
 
     def _known(self, object_id: int) -> Followed:
         followed = self._objects.get(object_id)
