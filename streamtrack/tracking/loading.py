@@ -38,6 +38,7 @@ def load_segmenter(
     image_size: int | None,
     device: str,
     dtype: torch.dtype | None,
+    batched: bool = True,
 ) -> LoadedModel:
     """Resolve the name, find or download its weights, and build the model.
 
@@ -69,6 +70,7 @@ def load_segmenter(
         else build_sam2(entry.config, image_size=image_size or _OFFICIAL_IMAGE_SIZE)
     )
     load_weights(built, state, str(path))
-    segmenter = Segmenter(built, device=chosen_device, dtype=dtype or fast_dtype(chosen_device))
+    dtype = dtype or fast_dtype(chosen_device)
+    segmenter = Segmenter(built, device=chosen_device, dtype=dtype, batched=batched)
     logger.info("model %s on %s: %s", name, chosen_device, why)
     return LoadedModel(segmenter, name, why)

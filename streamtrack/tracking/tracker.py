@@ -50,6 +50,7 @@ class Tracker:
         image_size: int | None = None,
         device: str = "auto",
         dtype: torch.dtype | None = None,
+        batched: bool = True,
     ) -> Self:
         """Load a model and put it on a device.
 
@@ -59,6 +60,8 @@ class Tracker:
             image_size: side of the model's input in pixels, a multiple of 32; None = its own.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
             dtype: torch.float32 or torch.bfloat16; None = what is fast on the device.
+            batched: step the objects of a stream together; False steps them one by one, the
+                reference path: in float32 bit-equal to SAM 2's video predictor.
 
         Raises:
             CheckpointError: the model is unknown or its weights are missing or broken.
@@ -66,7 +69,12 @@ class Tracker:
             DeviceError: the device cannot hold the model.
         """
         loaded = load_segmenter(
-            model, checkpoint=checkpoint, image_size=image_size, device=device, dtype=dtype
+            model,
+            checkpoint=checkpoint,
+            image_size=image_size,
+            device=device,
+            dtype=dtype,
+            batched=batched,
         )
         return cls(loaded.segmenter, model=loaded.model, why=loaded.why)
 
