@@ -1,12 +1,11 @@
 /** The page: joins the stream on the stage, the objects, the menus and the keys. */
 
-import { Aim } from "./aim.js";
 import { cameraProblem } from "./camera.js";
 import { bindKeys } from "./keys.js";
-import { Markers } from "./markers.js";
 import { SourceMenu } from "./menu.js";
 import { objectRemove, objectRename, objectsReset } from "./messages.js";
 import { ObjectList, set } from "./objects.js";
+import { Pointing } from "./pointing.js";
 import { Prompts } from "./prompts.js";
 import { Publisher } from "./publish.js";
 import { Settings, remember, remembered } from "./settings.js";
@@ -36,9 +35,15 @@ class App {
 
   #stage = new Stage({ onCamera: () => this.useCamera() });
   #status = new StatusLine();
-  #markers = new Markers($("markers"));
   #publisher = new Publisher(() => this.#publishing());
   #prompts = new Prompts({ send: (message) => this.#send(message), onSelect: () => this.#selected() });
+  #pointing = new Pointing({
+    view: () => ($("stage").dataset.view === "live" ? this.#view : null),
+    prompts: this.#prompts,
+    stage: this.#stage,
+    cutting: () => this.#cutting,
+    send: (message) => this.#send(message),
+  });
   #settings = new Settings({ send: (message) => this.#send(message), onMirror: () => this.#mirror() });
   #list = new ObjectList($("objects"), {
     colour: (id) => this.#colour(id),
@@ -46,14 +51,6 @@ class App {
     onRename: (id, name) => this.#request(objectRename(id, name)),
     onRemove: (id) => this.#request(objectRemove(id)),
   });
-  #aim = new Aim($("video"), $("glass"), $("cross"), () => ({
-    view: $("stage").dataset.view === "live" ? this.#view : null,
-    prompts: this.#prompts,
-    markers: this.#markers,
-    stage: this.#stage,
-    mirror: this.#isMirrored(),
-    cutting: this.#cutting,
-  }));
   #menu = new SourceMenu({
     onStreams: (streams) => this.#streams(streams),
     onPick: (id) => this.show(id),
@@ -166,11 +163,11 @@ class App {
   }
 
   #leave() {
+    this.#pointing.leave();
     this.#view?.close();
     this.#view = null;
     this.#prompts.lost();
     this.#prompts.select(null);
-    this.#markers.clear();
     this.#cut(false);
     this.#show([]);
     this.#status.clear();
@@ -201,6 +198,7 @@ class App {
   #connection({ control, media, error }) {
     const { id } = this.#view;
     if (control === "waiting") this.#prompts.lost();
+    if (media !== "live" || control !== "open") this.#pointing.release();
     this.#watchList(media !== "live" || control !== "open");
     if (media === "live" && control === "open") {
       this.#status.link("live", "Live");
@@ -237,14 +235,20 @@ class App {
   #received(message) {
     const receive = {
       hello: () => this.#hello(message),
-      objects: () => this.#show(message.objects),
+      objects: () => this.#show(message.objects, message.frame_id),
+      ack: () => this.#pointing.pinned(message),
       "prompt.ack": () => this.#prompts.acknowledged(message, (id) => this.#colour(id)),
-      error: () => this.#prompts.refused(message) || this.#stage.banner(message.message),
+      error: () => this.#refused(message),
       stats: () => this.#status.show(message),
       event: () => this.#event(message),
       settings: () => this.#settings.show(message.overlay ?? {}),
     }[message.type];
     receive?.();
+  }
+
+  #refused(message) {
+    if (this.#prompts.refused(message) || this.#pointing.refused(message)) return;
+    this.#stage.banner(message.message);
   }
 
   #hello({ model, device, kind, state, objects, colours, settings }) {
@@ -278,8 +282,13 @@ class App {
   }
 
   /** Objects come many times a second: the list is drawn once for each picture of the page. */
-  #show(objects) {
+  #show(objects, frame = 0) {
     this.#objects = objects;
+    this.#pointing.told(objects, frame);
+    this.#drawSoon();
+  }
+
+  #drawSoon() {
     if (this.#draw === 0) this.#draw = requestAnimationFrame(() => this.#drawObjects());
   }
 
@@ -297,7 +306,7 @@ class App {
   #selected() {
     const { selected } = this.#prompts;
     $("undo-button").disabled = selected === null;
-    this.#show(this.#objects);
+    this.#drawSoon();
     const name = selected === null ? null : this.#list.name(selected);
     const [verb, next] = matchMedia("(pointer: coarse)").matches ? ["Tap", "⊕"] : ["Click", "Esc"];
     const refine = `${verb}s refine ${name} · ${next} for a new object`;
@@ -339,7 +348,7 @@ class App {
   }
 
   #mirror() {
-    $("video").toggleAttribute("data-mirror", this.#isMirrored());
+    this.#pointing.mirror(this.#isMirrored());
   }
 
   #panel() {
@@ -353,7 +362,8 @@ class App {
     return {
       n: () => this.#newObject(),
       "1-9": (place) => this.#list.ids[place - 1] !== undefined && this.#prompts.select(this.#list.ids[place - 1]),
-      Escape: () => (this.#aim.dragging ? this.#aim.cancel() : this.#prompts.select(null)),
+      Escape: () => this.#pointing.giveUp() || this.#prompts.select(null),
+      f: () => this.#pointing.toggleFreeze(),
       Delete: withSelected((id) => this.#request(objectRemove(id))),
       z: () => this.#undo(),
       e: withSelected((id) => this.#list.edit(id)),

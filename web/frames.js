@@ -36,10 +36,12 @@ export class FrameRing {
 
   /**
    * The same, told when no older report can follow. A busy browser reports frames late: only when
-   * a frame that came on display after `time` is known, every frame before it is.
+   * a frame that came on display after `time` is known, every frame before it is. A browser that
+   * reports no frames, or no timestamps of them, could prove nothing and is not waited for.
    */
   async settledAt(time) {
-    if (!(this.newest?.expectedDisplayTime > time)) {
+    const proves = this.newest?.rtpTimestamp !== undefined;
+    if (proves && this.newest.expectedDisplayTime <= time) {
       await new Promise((settle) => {
         this.#waiting.push({ time, settle });
         setTimeout(settle, SETTLED_WITHIN_MS);
@@ -54,16 +56,18 @@ export class FrameRing {
 }
 
 /**
- * The `at` of a prompt made at `time`: the frame's RTP timestamp where the browser tells it, else
- * an estimate of the frame's age, with `rtt` the round trip to the server in ms where known.
+ * The `at` of a prompt made on the frame of `record` at `time`: its RTP timestamp where the browser
+ * tells it, else an estimate of its age `now`, with `rtt` the round trip to the server in ms where
+ * known.
  */
-export function frameReference(record, time, rtt = null) {
-  if (record === null) return { age_ms: Math.round(UNSEEN_MS + (rtt ?? 0) / 2) };
-  if (record.rtpTimestamp !== undefined) {
+export function frameReference(record, { time, now = time, rtt = null }) {
+  if (record?.rtpTimestamp !== undefined) {
     return { rtp: record.rtpTimestamp, w: record.width, h: record.height };
   }
-  const shownFor = Math.max(0, time - record.expectedDisplayTime);
-  return { age_ms: Math.round(shownFor + wayHere(record) + (rtt ?? 0) / 2) };
+  const toServer = (rtt ?? 0) / 2;
+  if (record === null) return { age_ms: Math.round(now - time + UNSEEN_MS + toServer) };
+  const shownFor = Math.max(0, now - record.expectedDisplayTime);
+  return { age_ms: Math.round(shownFor + wayHere(record) + toServer) };
 }
 
 /** Milliseconds from a frame's arrival in the browser to its display. */
@@ -72,9 +76,18 @@ function wayHere(record) {
   return Math.max(0, record.expectedDisplayTime - record.receiveTime);
 }
 
-/** Call `onFrame(metadata)` for every frame `video` presents, where the browser can; returns a stop. */
+export const reportsFrames = (video) => "requestVideoFrameCallback" in video;
+
+/**
+ * Call `onFrame(metadata)` for every frame `video` presents; where the browser does not report
+ * them, with null now and then while the video goes on. Returns a stop.
+ */
 export function watchFrames(video, onFrame) {
-  if (!("requestVideoFrameCallback" in video)) return () => {};
+  if (!reportsFrames(video)) {
+    const sign = () => onFrame(null);
+    video.addEventListener("timeupdate", sign);
+    return () => video.removeEventListener("timeupdate", sign);
+  }
   let handle = 0;
   const next = (_, metadata) => {
     handle = video.requestVideoFrameCallback(next);

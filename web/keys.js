@@ -4,7 +4,8 @@
 const SHORTCUTS = [
   ["n", "N", "New object with the next click"],
   ["1-9", "1 – 9", "Select an object"],
-  ["Escape", "Esc", "Select none, give up a box"],
+  ["f", "F", "Freeze the picture to aim, and release it"],
+  ["Escape", "Esc", "Give up a box, release, select none"],
   ["Delete", "Del", "Remove the selected object"],
   ["z", "Z", "Undo its last prompt"],
   ["e", "E", "Rename it"],
@@ -26,6 +27,7 @@ export function bindKeys(actions, list) {
     if (document.querySelector("dialog[open]")) return;
     const key = named(event.key);
     if (!(key in actions)) return;
+    if (key === "Escape" && document.querySelector(":popover-open")) return; // it closes that
     event.preventDefault();
     actions[key](Number(event.key));
   });
@@ -39,7 +41,7 @@ function named(key) {
 }
 
 function isTyping(target) {
-  return target instanceof HTMLInputElement && ["text", "range"].includes(target.type);
+  return target instanceof HTMLInputElement && target.type === "text";
 }
 
 function line(name, text) {

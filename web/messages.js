@@ -12,6 +12,8 @@ export function promptAdd({ id, object = null, points = null, labels = null, box
 }
 
 export const promptUndo = (object) => ({ v: VERSION, type: "prompt.undo", object });
+export const framePin = (id, at) => ({ v: VERSION, type: "frame.pin", id, at });
+export const frameUnpin = () => ({ v: VERSION, type: "frame.unpin" });
 export const objectRemove = (object) => ({ v: VERSION, type: "object.remove", object });
 export const objectRename = (object, name) => ({ v: VERSION, type: "object.rename", object, name });
 export const objectsReset = () => ({ v: VERSION, type: "objects.reset" });

@@ -1,12 +1,15 @@
-/** Gestures on the video: a press is a click, a press that moves is a box. */
+/** Gestures on the video: a press is a click, a press that moves is a box, a long touch holds. */
 
 const DRAG_PX = { mouse: 5, pen: 8, touch: 12 };
 const RIGHT_BUTTON = 2;
+/** As long as phones take to tell a long press from a tap. */
+const HOLD_MS = 500;
 
 /**
  * Turns pointer events of `glass` into gestures, in client coordinates:
  * `onClick({x, y, time, negative})`, `onDrag(from, to)` while a box is drawn,
- * `onBox({from, to, time})` when it is let go, `onCancel()` when it is given up.
+ * `onBox({from, to, time})` when it is let go, `onCancel()` when it is given up,
+ * `onHold()` for a finger that rests: when it returns true, the touch is no click any more.
  *
  * A click's time is the press; a box's time is the release, for it was fitted to what was shown then.
  */
@@ -30,12 +33,13 @@ export class Gestures {
   /** Give the gesture under way up. */
   cancel() {
     if (this.dragging) this.#on.onCancel();
-    this.#press = null;
+    this.#end();
   }
 
   #down(event, glass) {
     if (!event.isPrimary) return this.cancel();
     if (event.button !== 0 && event.button !== RIGHT_BUTTON) return;
+    this.#end();
     capture(glass, event.pointerId);
     this.#press = {
       pointer: event.pointerId,
@@ -44,7 +48,12 @@ export class Gestures {
       negative: event.button === RIGHT_BUTTON || event.shiftKey,
       reach: DRAG_PX[event.pointerType] ?? DRAG_PX.mouse,
       dragging: false,
+      hold: event.pointerType === "touch" ? setTimeout(() => this.#hold(), HOLD_MS) : null,
     };
+  }
+
+  #hold() {
+    if (!this.dragging && this.#on.onHold?.()) this.#end();
   }
 
   #move(event) {
@@ -59,10 +68,15 @@ export class Gestures {
   #up(event) {
     const press = this.#press;
     if (press === null || press.pointer !== event.pointerId) return;
-    this.#press = null;
+    this.#end();
     const { from, time, negative } = press;
     if (!press.dragging) this.#on.onClick({ ...from, time, negative });
     else this.#on.onBox({ from, to: { x: event.clientX, y: event.clientY }, time: event.timeStamp });
+  }
+
+  #end() {
+    clearTimeout(this.#press?.hold);
+    this.#press = null;
   }
 }
 

@@ -1,12 +1,14 @@
 /** One viewed stream: its video by WHEP and its control socket, each kept up. */
 
 import { Control } from "./control.js";
-import { FrameRing, frameReference, watchFrames } from "./frames.js";
+import { FrameRing, frameReference, reportsFrames, watchFrames } from "./frames.js";
 import { whepViewer } from "./whep.js";
 
 /** A video whose server was away is given this long to go on by itself. */
 const RESUME_WITHIN_MS = 1200;
 const HIDDEN_FOR_MS = 60000;
+/** The server shows a picture that stands still about once a second. */
+const STILL_WITHIN_MS = 2000;
 
 /**
  * Shows stream `id` in `video`. `on.message(message)` gets the control socket's messages;
@@ -20,6 +22,7 @@ export class StreamView {
   #viewer;
   #ring = new FrameRing();
   #stopWatching;
+  #still = null;
   #error = null;
   #lastFrame = 0;
   #timer = null;
@@ -67,7 +70,24 @@ export class StreamView {
 
   /** The `at` of a prompt made at an event's timeStamp, told when the browser's reports are in. */
   async frameAt(time) {
-    return frameReference(await this.#ring.settledAt(time), time, this.#control.rtt);
+    const record = await this.#ring.settledAt(time);
+    return frameReference(record, { time, now: performance.now(), rtt: this.#control.rtt });
+  }
+
+  /**
+   * Call `draw(video)` while the next frame is the one on display, and tell the browser's record
+   * of it; null when no frame comes or the browser does not report frames.
+   */
+  still(draw) {
+    if (!reportsFrames(this.#video)) return Promise.resolve(null);
+    return new Promise((tell) => {
+      const timer = setTimeout(() => tell(null), STILL_WITHIN_MS);
+      this.#still = (record) => {
+        clearTimeout(timer);
+        draw(this.#video);
+        tell(record);
+      };
+    });
   }
 
   #attach(media) {
@@ -77,7 +97,10 @@ export class StreamView {
   }
 
   #presented(metadata) {
-    this.#ring.push(metadata);
+    const still = this.#still;
+    this.#still = null;
+    still?.(metadata);
+    if (metadata !== null) this.#ring.push(metadata);
     this.#lastFrame = performance.now();
     this.#on.frame();
   }

@@ -41,7 +41,7 @@ def bind(stream: Stream, at: At | Literal["latest"], now: float) -> Bound:
     elif at.rtp is not None:
         row = stream.row_by_rtp(at.rtp)
     else:
-        row = stream.ledger.by_frame(at.frame_id if at.frame_id is not None else -1)
+        row = _by_frame(stream, at.frame_id if at.frame_id is not None else -1)
     if row is None:
         raise PromptTooOld("The frame under this click is not known any more; click again.")
     newest = stream.ledger.newest
@@ -54,3 +54,11 @@ def bind(stream: Stream, at: At | Literal["latest"], now: float) -> Bound:
             f"{width}x{height}; click again."
         )
     return Bound(row, estimated=at.age_ms is not None)
+
+
+def _by_frame(stream: Stream, frame_id: int) -> LedgerRow | None:
+    """Return a frame's row; a pinned frame outlives the ledger."""
+    row = stream.ledger.by_frame(frame_id)
+    if row is None and (pinned := stream.frame(frame_id)) is not None:
+        return pinned.row
+    return row

@@ -23,8 +23,10 @@ def spy(codec: str) -> str:
 class NumberedServer:
     """served() in a thread of its own, for tests that drive a browser from theirs."""
 
-    def __init__(self) -> None:
-        """Prepare; start() serves."""
+    def __init__(self, source: Callable[[], Any] = NumberedSource, window_s: float = 10) -> None:
+        """Prepare; start() serves a source whose frames clicks may name for so many seconds."""
+        self._source = source
+        self._window_s = window_s
         self.served: Served | None = None
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
@@ -42,7 +44,7 @@ class NumberedServer:
         self._loop.close()
 
     async def _serve(self) -> None:
-        async with served(source=NumberedSource, window={"seconds": 10}) as self.served:
+        async with served(source=self._source, window={"seconds": self._window_s}) as self.served:
             self._ready.set()
             await self._end.wait()
 

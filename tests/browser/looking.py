@@ -17,11 +17,11 @@ from streamtrack.media.demo import DemoScene
 SECONDS = 1000.0
 PATIENT = 40 * SECONDS
 """In ms: how long a slow machine may take for anything a person would wait for."""
-_GRAB = """() => {
-  const video = document.querySelector("#video");
+_GRAB = """(selector) => {
+  const video = document.querySelector(selector);
   const canvas = document.createElement("canvas");
-  canvas.width = video.videoWidth;
-  canvas.height = video.videoHeight;
+  canvas.width = video.videoWidth ?? video.width;
+  canvas.height = video.videoHeight ?? video.height;
   canvas.getContext("2d").drawImage(video, 0, 0);
   return canvas.toDataURL("image/png").split(",")[1];
 }"""
@@ -99,9 +99,9 @@ class Viewer:
         self.page.set_checked("#set-labels", marks)
         self.page.keyboard.press("Escape")
 
-    def picture(self) -> NDArray[np.uint8]:
-        """Return the frame on display, (H, W, 3) uint8 RGB."""
-        data = base64.b64decode(self.page.evaluate(_GRAB))
+    def picture(self, selector: str = "#video") -> NDArray[np.uint8]:
+        """Return the frame on display, or a canvas, (H, W, 3) uint8 RGB."""
+        data = base64.b64decode(self.page.evaluate(_GRAB, selector))
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert bgr is not None
         return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.looking import PATIENT, SECONDS, Viewer, near_colour
@@ -36,13 +37,17 @@ def test_the_camera_is_published_and_comes_back_with_its_overlay(server, new_vie
     viewer.wait_live()
 
 
-def test_my_camera_can_be_mirrored_and_clicks_still_land(server, new_viewer):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_my_camera_can_be_mirrored_and_clicks_still_land(server, new_viewer, frozen):
     viewer = new_viewer(permissions=["camera"])
     viewer.open(server.url)
     use_camera(viewer)
     viewer.page.keyboard.press("m")
     expect(viewer.page.locator("#video")).to_have_attribute("data-mirror", "")
     width = viewer.picture().shape[1]
+    if frozen:
+        viewer.page.keyboard.press("f")
+        expect(viewer.page.locator("#still[data-mirror]")).to_be_visible()
     viewer.drag(10, 200, 150, 340)
     viewer.wait_rows(1)
     viewer.wait_settled()

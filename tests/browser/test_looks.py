@@ -18,6 +18,8 @@ _SMALL = """() => [...document.querySelectorAll("button, input, select")]
   .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 40)
   .filter((one) => !one.matches(".object-name, .switch, [type=range], .segments button"))
   .map((one) => one.outerHTML.slice(0, 80))"""
+_CUT_OFF = """() => [...document.querySelectorAll(".tools, .frozen")]
+  .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.className)"""
 _UNNAMED = """() => [...document.querySelectorAll("button, input, video")]
   .filter((one) => one.checkVisibility())
   .filter((one) => !(one.ariaLabel || one.textContent.trim() || one.labels?.length))
@@ -42,8 +44,38 @@ def test_the_page_fits_its_window(server, new_viewer, watcher, artifacts, name, 
     )
     assert (wide, high) == (0, 0)
     assert viewer.page.evaluate(_UNNAMED) == []
+    assert viewer.page.evaluate(_CUT_OFF) == []
     if name == "phone":
         assert viewer.page.evaluate(_SMALL) == []
+
+
+@pytest.mark.parametrize(("name", "device"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_a_frozen_picture_says_so_and_offers_its_release(
+    server, new_viewer, watcher, artifacts, name, device
+):
+    viewer: Viewer = new_viewer(**device)
+    viewer.open(f"{server.url}#demo")
+    viewer.reset()
+    viewer.page.click("#freeze-button")
+    expect(viewer.page.locator("#frozen")).to_be_visible()
+    frozen = watcher.look(viewer.picture("#still"), server.started)
+    viewer.click(*middle(frozen.truth == 3))
+    expect(viewer.page.locator(".marker[data-state=taken]")).to_have_count(1)
+    viewer.page.screenshot(path=artifacts / f"frozen-{name}.png")
+    release = viewer.page.get_by_role("button", name="Release")
+    assert release.bounding_box()["height"] >= (44 if name == "phone" else 36)
+    assert viewer.page.evaluate(_UNNAMED) == []
+    assert viewer.page.evaluate(_CUT_OFF) == []
+    release.click()
+    expect(viewer.page.locator("#still")).to_be_hidden()
+
+
+@pytest.mark.parametrize("size", [(320, 568), (640, 360), (700, 600), (1100, 700)])
+def test_the_tools_fit_every_window(server, new_viewer, size):
+    viewer: Viewer = new_viewer(viewport={"width": size[0], "height": size[1]})
+    viewer.page.goto(f"{server.url}#demo")
+    expect(viewer.page.locator("#reset-button")).to_be_visible()
+    assert viewer.page.evaluate(_CUT_OFF) == []
 
 
 def test_help_and_settings_open_and_close_by_keys(server, new_viewer, artifacts):

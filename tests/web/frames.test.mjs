@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { FrameRing, frameReference } from "../../web/frames.js";
+import { FrameRing, frameReference, watchFrames } from "../../web/frames.js";
 
 const record = (expectedDisplayTime, more = {}) => ({ expectedDisplayTime, width: 1280, height: 720, ...more });
 
@@ -35,6 +35,43 @@ test("a click on a picture that stands still is told all the same", async () => 
   assert.equal((await ring(100, 133).settledAt(170)).expectedDisplayTime, 133);
 });
 
+test("without reports of frames a click waits for nothing", async () => {
+  const time = performance.now();
+  assert.equal(await new FrameRing().settledAt(time), null);
+  assert.ok(performance.now() - time < 60);
+});
+
+test("without reports of frames the video's own events tell that it goes on", () => {
+  const [video, seen] = [new EventTarget(), []];
+  const stop = watchFrames(video, (frame) => seen.push(frame));
+  video.dispatchEvent(new Event("timeupdate"));
+  stop();
+  video.dispatchEvent(new Event("timeupdate"));
+  assert.deepEqual(seen, [null]);
+});
+
+test("reported frames are watched until it is stopped", () => {
+  let report = null;
+  const video = {
+    requestVideoFrameCallback: (next) => (report = next) && 5,
+    cancelVideoFrameCallback: () => (report = null),
+  };
+  const seen = [];
+  const stop = watchFrames(video, (frame) => seen.push(frame));
+  report(0, { rtpTimestamp: 1 });
+  report(0, { rtpTimestamp: 2 });
+  stop();
+  assert.deepEqual([seen.length, report], [2, null]);
+});
+
+test("without timestamps a click waits for no proof: its frame is an estimate anyway", async () => {
+  const frames = new FrameRing();
+  frames.push(record(100));
+  const time = performance.now();
+  assert.equal((await frames.settledAt(time)).expectedDisplayTime, 100);
+  assert.ok(performance.now() - time < 60);
+});
+
 test("the ring keeps the last 32 frames", () => {
   const frames = ring(...Array.from({ length: 50 }, (_, index) => index));
   assert.equal(frames.length, 32);
@@ -43,18 +80,26 @@ test("the ring keeps the last 32 frames", () => {
 });
 
 test("a reference is the raw RTP timestamp with the size that was seen", () => {
-  const at = frameReference(record(100, { rtpTimestamp: 2728575192 }), 120);
+  const at = frameReference(record(100, { rtpTimestamp: 2728575192 }), { time: 120 });
   assert.deepEqual(at, { rtp: 2728575192, w: 1280, h: 720 });
 });
 
 test("an RTP timestamp of zero is a timestamp", () => {
-  assert.equal(frameReference(record(100, { rtpTimestamp: 0 }), 120).rtp, 0);
+  assert.equal(frameReference(record(100, { rtpTimestamp: 0 }), { time: 120 }).rtp, 0);
 });
 
 test("without a timestamp the age counts the display, the way here and half the round trip", () => {
-  assert.deepEqual(frameReference(record(100, { receiveTime: 80 }), 130, 10), { age_ms: 30 + 20 + 5 });
+  const seen = record(100, { receiveTime: 80 });
+  assert.deepEqual(frameReference(seen, { time: 130, rtt: 10 }), { age_ms: 30 + 20 + 5 });
+});
+
+test("an age counts from when it is sent, however long the press was", () => {
+  const seen = record(100, { receiveTime: 80 });
+  assert.deepEqual(frameReference(seen, { time: 130, now: 330 }), { age_ms: 230 + 20 });
+  const unseen = frameReference(null, { time: 130 }).age_ms;
+  assert.equal(frameReference(null, { time: 130, now: 330 }).age_ms, unseen + 200);
 });
 
 test("without any record the age is still an estimate", () => {
-  assert.ok(frameReference(null, 130).age_ms > 0);
+  assert.ok(frameReference(null, { time: 130 }).age_ms > 0);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import test, { beforeEach } from "node:test";
+import test, { beforeEach, mock } from "node:test";
 
 import { Gestures } from "../../web/pointer.js";
 
@@ -80,4 +80,55 @@ test("the middle button does nothing", () => {
   pointer("pointerdown", 10, 10, { button: 1 });
   pointer("pointerup", 10, 10, { button: 1 });
   assert.deepEqual(seen, []);
+});
+
+function finger(type, x = 10, y = 10) {
+  return pointer(type, x, y, { pointerType: "touch" });
+}
+
+function holding(taken) {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  glass = new FakeGlass();
+  gestures = new Gestures(glass, {
+    onClick: () => seen.push("click"),
+    onDrag: () => seen.push("drag"),
+    onBox: () => seen.push("box"),
+    onHold: () => seen.push("hold") > 0 && taken,
+  });
+}
+
+test("a finger that rests holds, and is no click any more", (context) => {
+  context.after(() => mock.timers.reset());
+  holding(true);
+  finger("pointerdown");
+  mock.timers.tick(499);
+  assert.deepEqual(seen, []);
+  mock.timers.tick(1);
+  finger("pointermove", 60, 60);
+  finger("pointerup", 60, 60);
+  assert.deepEqual(seen, ["hold"]);
+});
+
+test("a long touch that nobody wants is a click", (context) => {
+  context.after(() => mock.timers.reset());
+  holding(false);
+  finger("pointerdown");
+  mock.timers.tick(600);
+  finger("pointerup");
+  assert.deepEqual(seen, ["hold", "click"]);
+});
+
+test("taps, boxes and mice do not hold", (context) => {
+  context.after(() => mock.timers.reset());
+  holding(true);
+  finger("pointerdown");
+  finger("pointerup");
+  finger("pointerdown");
+  finger("pointermove", 60, 60);
+  mock.timers.tick(600);
+  finger("pointerup", 60, 60);
+  pointer("pointerdown", 1, 1);
+  mock.timers.tick(600);
+  pointer("pointerup", 1, 1);
+  assert.deepEqual(seen, ["click", "drag", "box", "click"]);
 });

@@ -32,8 +32,14 @@ afterEach(() => mock.timers.reset());
 
 function add(label = 1) {
   const marker = new FakeMarker();
-  prompts.add(point(label), { rtp: 7 }, marker);
+  prompts.aim(point(label), marker)({ rtp: 7 });
   return marker;
+}
+
+/** A click whose frame is told later. */
+function aim(label = 1) {
+  const marker = new FakeMarker();
+  return { marker, tell: prompts.aim(point(label), marker) };
 }
 
 const acknowledge = (object, message = sent.at(-1)) => prompts.acknowledged({ id: message.id, object }, (id) => `colour ${id}`);
@@ -105,6 +111,79 @@ test("choosing a new object lets an object that is being made go on without bein
   assert.equal(prompts.selected, null);
   add();
   assert.equal(sent[1].object, null);
+});
+
+test("what a click is for is settled when it is made, not when its frame is told", () => {
+  prompts.select(3);
+  const click = aim();
+  prompts.select(5);
+  click.tell({ rtp: 7 });
+  assert.equal(sent[0].object, 3);
+  const next = aim();
+  prompts.select(null);
+  next.tell({ rtp: 8 });
+  assert.equal(sent[1].object, 5);
+  assert.equal(prompts.selected, null);
+});
+
+test("a new object stays new when another is selected before its frame is told", () => {
+  const click = aim();
+  prompts.select(2);
+  click.tell({ rtp: 7 });
+  assert.equal(sent[0].object, null);
+  acknowledge(9);
+  assert.equal(prompts.selected, 2);
+});
+
+test("two quick clicks are for one new object, whose second waits for its id", () => {
+  const [first, second] = [aim(), aim()];
+  first.tell({ rtp: 7 });
+  second.tell({ rtp: 8 });
+  assert.equal(sent.length, 1);
+  acknowledge(2);
+  assert.deepEqual([sent[1].object, sent[1].at], [2, { rtp: 8 }]);
+});
+
+test("clicks that wait for their object get it even when another is selected meanwhile", () => {
+  add();
+  const second = add();
+  prompts.select(7);
+  acknowledge(2, sent[0]);
+  assert.equal(sent[1].object, 2);
+  assert.equal(second.state, "waiting");
+});
+
+test("a click whose frame is told after the connection was lost is not sent to another", () => {
+  const click = aim();
+  prompts.lost();
+  click.tell({ rtp: 7 });
+  assert.match(click.marker.state, /connection was lost/);
+  assert.equal(sent.length, 0);
+  add();
+  assert.equal(sent[0].object, null);
+});
+
+test("an estimated age grows while its prompt waits", () => {
+  const clock = mock.method(performance, "now", () => 1000);
+  add();
+  const { tell } = aim();
+  tell({ age_ms: 80 });
+  clock.mock.mockImplementation(() => 1250);
+  acknowledge(1);
+  assert.deepEqual(sent[1].at, { age_ms: 330 });
+  clock.mock.restore();
+});
+
+test("it is told when every prompt has its answer", async () => {
+  add();
+  add();
+  let told = false;
+  const answered = prompts.answered().then(() => (told = true));
+  acknowledge(1);
+  await Promise.resolve();
+  assert.equal(told, false);
+  acknowledge(1);
+  await answered;
 });
 
 test("ids are never used twice", () => {
