@@ -1,6 +1,5 @@
 """The oracle of the parity tests: SAM 2's own video predictor, fed one frame at a time."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +12,6 @@ from torch import Tensor
 
 from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED
 from streamtrack.tracking.prompts import Prompt
-
-os.environ["TQDM_DISABLE"] = "1"
 
 
 def build_upstream(config: str, image_size: int) -> SAM2VideoPredictor:
