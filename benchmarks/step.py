@@ -11,7 +11,6 @@ no frames for late prompts here; with them the state is constant too, 15 frames 
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -28,7 +27,6 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported, by sam2
 
 from streamtrack.media.sources import open_source
 from streamtrack.tracking.preprocess import to_image

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import sam2.sam2_video_predictor
 import torch
 from sam2.build_sam import build_sam2_video_predictor
 from sam2.sam2_video_predictor import SAM2VideoPredictor
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED
 from streamtrack.tracking.prompts import Prompt
+
+# No progress bar for each single frame.
+sam2.sam2_video_predictor.tqdm = lambda frames, **_: frames
 
 
 def build_upstream(config: str, image_size: int) -> SAM2VideoPredictor:
