@@ -34,6 +34,7 @@ def export(checkpoint: Path, out: Path, dtype: torch.dtype = torch.float16) -> i
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(".part")
     save_file(tensors, str(part), metadata)
+    part.chmod(0o644)
     part.replace(out)
     return out.stat().st_size
 
