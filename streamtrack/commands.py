@@ -95,6 +95,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What a click's way to its mask took, in ms, stage by stage."""
+
+    queue_ms: float = 0.0
+    """From its coming to the tracker's turn."""
+    encode_ms: float = 0.0
+    prompt_ms: float = 0.0
+    replay_ms: float = 0.0
+    """Following the object from the click's frame to the newest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """What was done about a command."""
 
@@ -106,3 +118,4 @@ class Applied:
     applied_at: int = 0
     """The newest frame when it was applied: up to here the object is followed."""
     mode: ReplayMode = "exact"
+    parts: Parts = Parts()

@@ -10,9 +10,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from streamtrack.commands import Applied, Change, Click, NoFrame, StreamFrame
+from streamtrack.commands import Applied, Change, Click, NoFrame, Parts, StreamFrame
 from streamtrack.errors import (
     DeviceError,
     PromptError,
@@ -35,6 +35,15 @@ class _Waiting:
     prompt: Prompt
     frame: StreamFrame
     """The frame it was made on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of a click."""
+
+    object_id: int
+    mode: ReplayMode
+    parts: Parts
 
 
 class Turn:
@@ -180,9 +189,9 @@ class Turn:
 
     def _step_ahead(
         self, newest: StreamFrame, waiting: Sequence[_Waiting]
-    ) -> dict[_Waiting, tuple[int, ReplayMode]]:
+    ) -> dict[_Waiting, _Done]:
         """Step the frames clicks were made on that the tracker has not come to, then catch up."""
-        done: dict[_Waiting, tuple[int, ReplayMode]] = {}
+        done: dict[_Waiting, _Done] = {}
         while True:
             ahead = [
                 one.frame.row.frame_id
@@ -196,10 +205,13 @@ class Turn:
             group = [one for one in waiting if one.frame.row.frame_id == frame_id]
             tracked = self._guarded(group[0].frame, group, done)
             later = min((i for i in ahead if i > frame_id), default=newest.row.frame_id)
-            caught_up = self._catch_up(frame_id, later, tracked)
+            begin = self._clock()
+            mode: ReplayMode = "replayed" if self._catch_up(frame_id, later, tracked) else "jumped"
+            took_ms = 1000 * (self._clock() - begin)
             for one in group:
                 if one in done:
-                    done[one] = (done[one][0], "replayed" if caught_up else "jumped")
+                    parts = replace(done[one].parts, replay_ms=took_ms)
+                    done[one] = replace(done[one], mode=mode, parts=parts)
 
     def _catch_up(self, after: int, before: int, tracked: Tracked) -> bool:
         """Step some frames between two, evenly, as the budget allows; False when none fits."""
@@ -216,17 +228,19 @@ class Turn:
         self,
         frame: StreamFrame | None,
         group: Sequence[_Waiting],
-        done: dict[_Waiting, tuple[int, ReplayMode]],
+        done: dict[_Waiting, _Done],
     ) -> Tracked:
         """Step a frame, or apply without one; a prompt that is refused harms no other."""
         prompts = [one.prompt for one in group]
+        begin = self._clock()
         try:
             tracked = self._run(frame, prompts)
         except PromptError as error:
             self._refused(group, error)
             return self._run(frame, [])
         for one, applied in zip(group, tracked.applied, strict=True):
-            done[one] = (applied.object_id, applied.mode)
+            parts = _parts(begin - one.click.received, tracked)
+            done[one] = _Done(applied.object_id, applied.mode, parts)
         return tracked
 
     def _run(self, frame: StreamFrame | None, prompts: Sequence[Prompt]) -> Tracked:
@@ -247,12 +261,18 @@ class Turn:
                 again.add_done_callback(_forward_to(one.answer))
                 lane.commands.appendleft((one.click, again))
 
-    def _answer(self, newest: StreamFrame, done: dict[_Waiting, tuple[int, ReplayMode]]) -> None:
+    def _answer(self, newest: StreamFrame, done: dict[_Waiting, _Done]) -> None:
         now = self._clock()
-        for one, (object_id, mode) in done.items():
+        for one, was in done.items():
             latency_s = now - one.click.received
-            row = one.frame.row
-            one.answer.set_result(Applied(object_id, latency_s, row, newest.row.frame_id, mode))
+            at, row = newest.row.frame_id, one.frame.row
+            one.answer.set_result(Applied(was.object_id, latency_s, row, at, was.mode, was.parts))
+
+
+def _parts(waited_s: float, tracked: Tracked) -> Parts:
+    """Return where the time of a click went, from the notes of the step that applied it."""
+    encode, prompt, replay = (tracked.notes.get(one, 0.0) for one in ("encode", "prompt", "replay"))
+    return Parts(1000 * waited_s, encode, prompt, replay)
 
 
 def _forward_to(answer: Answer) -> Callable[[Answer], None]:

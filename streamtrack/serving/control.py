@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from fastapi import WebSocket
@@ -203,6 +203,7 @@ class ControlSession:
         except StreamtrackError as error:
             self._refuse(error.code, str(error), message.id)
             return
+        bind_ms = 1000 * (time.monotonic() - now)
         click = Click(
             received=now,
             object_id=message.object,
@@ -212,7 +213,7 @@ class ControlSession:
             frame_id=bound.row.frame_id if bound.row else None,
         )
         self._remember(message.id, None)
-        self._spawn(self._clicked(message, click, bound))
+        self._spawn(self._clicked(message, click, bound, bind_ms))
 
     @staticmethod
     def _labels(message: wire.PromptAdd) -> tuple[int, ...] | None:
@@ -221,7 +222,9 @@ class ControlSession:
             return None
         return tuple(message.labels) if message.labels else (1,) * len(message.points)
 
-    async def _clicked(self, message: wire.PromptAdd, click: Click, bound: Bound) -> None:
+    async def _clicked(
+        self, message: wire.PromptAdd, click: Click, bound: Bound, bind_ms: float
+    ) -> None:
         """Await a prompt and acknowledge it."""
         age_s = bound.age_s(click.received)
         if message.mask is not None:
@@ -236,6 +239,7 @@ class ControlSession:
         if applied is None or applied.row is None or applied.object_id is None:
             self._answered.pop(message.id, None)  # nothing has changed: it may be sent again
             return
+        parts = {"bind_ms": bind_ms, **asdict(applied.parts)}
         ack = wire.PromptAck(
             id=message.id,
             object=applied.object_id,
@@ -244,6 +248,7 @@ class ControlSession:
             mode="estimated" if bound.estimated else applied.mode,
             age_ms=None if age_s is None else round(1000 * age_s, 1),
             latency_ms=round(1000 * applied.latency_s, 1),
+            parts=wire.PromptParts(**{name: round(ms, 2) for name, ms in parts.items()}),
         )
         self._hub.metrics.clicked(self._stream.id, ack.mode, applied.latency_s)
         self._remember(message.id, ack)

@@ -247,6 +247,21 @@ class Hello(_Message):
     """The server's version."""
 
 
+class PromptParts(_Model):
+    """Where the time of a prompt went, in ms; what is missing to latency_ms is following others."""
+
+    bind_ms: float
+    """Finding the frame it was made on."""
+    queue_ms: float
+    """Waiting for the tracker."""
+    encode_ms: float
+    """The frame's features, when they were not kept."""
+    prompt_ms: float
+    """Decoding the mask."""
+    replay_ms: float
+    """Following the object from there to the newest frame."""
+
+
 class PromptAck(_Message):
     """A prompt was applied."""
 
@@ -265,6 +280,7 @@ class PromptAck(_Message):
     """How old the frame under the click was when the click came; null when not known."""
     latency_ms: float
     """From the click's coming to the mask."""
+    parts: PromptParts
 
 
 class Ack(_Message):

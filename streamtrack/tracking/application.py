@@ -78,13 +78,17 @@ class _Start:
 
 @dataclass(slots=True)
 class Costs:
-    """What a replayed frame takes, in ms, by exponential averages."""
+    """What a replayed frame takes, in ms, by exponential averages, and what all took together."""
 
     track: float = 0.0
     encode: float = 0.0
+    tracked_ms: float = 0.0
+    encoded_ms: float = 0.0
 
     def observe(self, *, track: float | None = None, encode: float | None = None) -> None:
         """Take a measurement in."""
+        self.tracked_ms += track or 0.0
+        self.encoded_ms += encode or 0.0
         if track is not None:
             self.track = track if self.track == 0 else 0.7 * self.track + 0.3 * track
         if encode is not None:
@@ -255,8 +259,8 @@ class Applier:
             outcome.kept.append((past, kept))
             outcome.newest = None
             return
-        begin = time.perf_counter()
         features = self.features(past)
+        begin = time.perf_counter()
         before, view = bank.copy(), bank.view(index)
         found = self._segmenter.track(features, [view])[0]
         bank.add(index, self._segmenter.remember(features, [found], prompted=False)[0])

@@ -298,8 +298,9 @@ class TrackingStream:
         by_object: dict[int, list[Item]] = {}
         for order, (object_id, past, prompt) in enumerate(checked):
             by_object.setdefault(object_id, []).append(Item(order, past, prompt))
+        encoded_ms, tracked_ms = self._costs.encoded_ms, self._costs.tracked_ms
         with _timed(times, "prompt"):
-            return {
+            outcomes = {
                 object_id: self._applier.apply(
                     object_id,
                     present.get(object_id),
@@ -307,6 +308,11 @@ class TrackingStream:
                 )
                 for object_id, items in by_object.items()
             }
+        encode, replay = self._costs.encoded_ms - encoded_ms, self._costs.tracked_ms - tracked_ms
+        times["encode"] = times.get("encode", 0.0) + encode
+        times["replay"] = replay
+        times["prompt"] -= encode + replay
+        return outcomes
 
     def _results(
         self,

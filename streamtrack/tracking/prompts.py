@@ -83,4 +83,4 @@ class Tracked:
     applied: tuple[Applied, ...] = ()
     """What was done with each prompt, in the order the prompts were given."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Timings in ms by stage: "preprocess", "encode", "track", "prompt", "masks"."""
+    """Timings in ms by stage: "encode", "track", "prompt", "replay", "masks"."""
