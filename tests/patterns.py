@@ -76,3 +76,18 @@ class NumberedSource:
 
     def close(self) -> None:
         self._closed.set()
+
+
+class ResizingSource(NumberedSource):
+    """Becomes larger after so many frames, as a browser's camera does when the link gets better."""
+
+    def __init__(self, after: int = 30) -> None:
+        super().__init__()
+        self._after = after
+
+    def frames(self) -> Iterator[Frame]:
+        number = 0
+        for frame in super().frames():
+            number += 1
+            large = number > self._after
+            yield Frame(numbered(number, (480, 640)), frame.arrival) if large else frame

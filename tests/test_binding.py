@@ -11,7 +11,7 @@ import pytest
 from streamtrack.client import CommandRefused, Control, Video
 from streamtrack.serving.hub import Hub
 from streamtrack.serving.peers import ViewerSession
-from tests.patterns import BLOCK, NumberedSource, block_left, number_of
+from tests.patterns import BLOCK, NumberedSource, ResizingSource, block_left, number_of
 from tests.servers import Served, served
 
 CLICKS = 100
@@ -19,10 +19,13 @@ CLICKS = 100
 
 @asynccontextmanager
 async def watched(
-    loss: float = 0.0, codec: str = "H264", **sections: Any
+    loss: float = 0.0,
+    codec: str = "H264",
+    source: Callable[[], NumberedSource] = NumberedSource,
+    **sections: Any,
 ) -> AsyncIterator[tuple[Served, Video, Control]]:
     """Give a server of numbered frames, a viewer behind a lossy link, and its control socket."""
-    async with served(source=NumberedSource, codecs=(codec,), **sections) as server:
+    async with served(source=source, codecs=(codec,), **sections) as server:
         async with server.client.view("cam") as video, server.client.control("cam") as control:
             await video.frame()
             drop_packets(viewer(server.hub), loss)
@@ -118,6 +121,18 @@ async def test_a_click_on_a_picture_of_another_size_is_stale() -> None:
         await control.command(
             "prompt.add", points=[[0.5, 0.9]], at={"rtp": rtp, "w": 320, "h": 240}
         )
+
+
+async def test_a_click_on_a_picture_from_before_a_change_of_size_is_stale() -> None:
+    async with watched(source=ResizingSource) as (server, video, control):
+        small, old = await video.frame()
+        assert small.shape == (240, 320, 3)
+        async with asyncio.timeout(20):
+            while small.shape != (480, 640, 3):
+                small, rtp = await video.frame()
+        await refused(control, "stale_frame", at={"rtp": old})
+        ack = await control.click(0.5, 0.9, rtp=rtp)
+        assert bound_number(server, ack["frame_id"]) == number_of(small)
 
 
 async def test_an_age_is_an_estimate_and_says_so() -> None:
