@@ -2,9 +2,12 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamtrack.media.window import WindowState
 from streamtrack.serving.metrics import Metrics, Reading, StreamReading
 
-CAM = StreamReading("cam", True, {"in": 30, "tracker": 10, "out": 28}, 2, 3, 1, 4)
+CAM = StreamReading(
+    "cam", True, {"in": 30, "tracker": 10, "out": 28}, 2, 3, 1, 4, WindowState(9, 700, 0.3, 5, 6)
+)
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -23,6 +26,8 @@ def test_counts_are_read_when_asked_for() -> None:
     assert found["streamtrack_viewers", "cam"] == 3
     assert found["streamtrack_source_up", "cam"] == 1
     assert found["streamtrack_source_reconnects_total", "cam"] == 4
+    assert found["streamtrack_window_bytes", "cam"] == 700
+    assert found["streamtrack_window_squeezed_total", "cam"] == 6
     assert found["streamtrack_event_loop_lag_seconds",] == 0.002
 
 

@@ -271,6 +271,7 @@ class Hub:
                 reconnects=capture.reconnects
                 if (capture := self.captures.get(stream.id)) is not None
                 else 0,
+                window=stream.window.state(),
             )
             for stream in list(self.streams.values())
         )

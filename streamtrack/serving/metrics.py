@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streamtrack.media.window import WindowState
+
 BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -26,6 +28,8 @@ class StreamReading:
     viewers: int
     objects: int
     reconnects: int
+    window: WindowState = WindowState(0, 0, 0.0, 0, 0)
+    """Of the pictures that late clicks may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,14 @@ class Metrics(Collector):
         up = GaugeMetricFamily("streamtrack_source_up", "1 while it is live.", labels=("stream",))
         viewers = GaugeMetricFamily("streamtrack_viewers", "Viewers now.", labels=("stream",))
         objects = GaugeMetricFamily("streamtrack_objects", "Objects now.", labels=("stream",))
+        kept = GaugeMetricFamily(
+            "streamtrack_window_bytes", "Pictures kept for late clicks.", labels=("stream",)
+        )
+        squeezed = CounterMetricFamily(
+            "streamtrack_window_squeezed",
+            "Pictures that left the window early, for want of bytes.",
+            labels=("stream",),
+        )
         for one in reading.streams:
             for stage, count in one.frames.items():
                 frames.add_metric((one.stream_id, stage), count)
@@ -105,9 +117,11 @@ class Metrics(Collector):
                 (up, int(one.up)),
                 (viewers, one.viewers),
                 (objects, one.objects),
+                (kept, one.window.bytes),
+                (squeezed, one.window.squeezed_out),
             ):
                 family.add_metric((one.stream_id,), value)
-        yield from (frames, dropped, reconnects, up, viewers, objects)
+        yield from (frames, dropped, reconnects, up, viewers, objects, kept, squeezed)
         yield GaugeMetricFamily(
             "streamtrack_model_ready", "1 when a model is loaded.", value=int(reading.model_ready)
         )
