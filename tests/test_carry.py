@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from streamtrack.display.carry import Carrier
-from streamtrack.display.refine import Known, guided_filter, refit
+from streamtrack.display.guided import guided_filter
+from streamtrack.display.refine import Known, refit
 from tests.scenes import Scene, logits_of, overlap, texture
 
 START, STEP = (90.0, 110.0), (5.0, 2.0)

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtrack.display.flow import Floats, FlowWindow, Image, Picture, pixel_grid, warp
-from streamtrack.display.refine import Fitted, Known, guided_filter, refit
+from streamtrack.display.refine import Fitted, Known, refit
 
 _MARGIN_KNOWN_PX, _MARGIN_NEW_PX = 40, 20
 """Working pixels around an object, where it is known and where it is looked for: the first
 shows more ground, which tells the uncovered (measured)."""
 _WORK_PX = 192
-"""Longer side of one object at working size: 256 gains 0.003 J a frame on, 128 loses 0.01
+"""Longer side of one object at working size; each of N has 1/sqrt(N) of it. 256 gains 0.003 J
 (measured, benchmarks/LOG.md 2026-11-21)."""
 _MIN_WORK_PX = 96
 _LOST_SUPPORT = 0.05
@@ -164,9 +164,6 @@ def _make_anchor(
     work = _work_size(box, scale)
     colours = _cut_out(picture, box, work)
     mask = _soft_mask(logits, box, work, size)
-    cell = max(1.0, scale * size[1] / logits.shape[1])
-    if cell > 1.5:
-        mask = np.clip(guided_filter(colours, mask, round(cell)), 0, 1)
     coarse = cv2.resize(
         np.clip(logits + np.float32(0.5), 0, 1), coarse_size[::-1], interpolation=cv2.INTER_AREA
     )
