@@ -45,6 +45,13 @@ def test_fitting_is_nearer_than_flow_alone():
     assert scores[True] > scores[False]
 
 
+def test_a_smaller_working_size_still_follows():
+    scene, carrier = Scene(), Carrier(work_px=48)
+    play(carrier, scene, range(5))
+    carrier.anchor(0, {1: logits_of(scene.mask(centre(0)))})
+    assert overlap(carrier.carried()[1].mask, scene.mask(centre(4))) > 0.9
+
+
 def test_later_frames_need_no_new_result():
     carrier, scene = Carrier(), Scene()
     play(carrier, scene, range(3))

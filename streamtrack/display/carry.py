@@ -19,7 +19,7 @@ from streamtrack.display.refine import Fitted, Known, refit
 _MARGIN_KNOWN_PX, _MARGIN_NEW_PX = 40, 20
 """Working pixels around an object, where it is known and where it is looked for: the first
 shows more ground, which tells the uncovered (measured)."""
-_WORK_PX = 192
+WORK_PX = 192
 """Longer side of one object at working size; each of N has 1/sqrt(N) of it. 256 gains 0.003 J
 (measured, benchmarks/LOG.md 2026-11-21)."""
 _MIN_WORK_PX = 96
@@ -58,17 +58,18 @@ class _Anchor:
 class Carrier:
     """The newest masks of one stream, carried to its newest frame; one thread owns it."""
 
-    def __init__(self, *, frames: int = 64, refine: bool = True) -> None:
+    def __init__(self, *, frames: int = 64, refine: bool = True, work_px: int = WORK_PX) -> None:
         """Make a carrier.
 
         Args:
             frames: how many frames are kept; results of older ones come too late. Pictures
                 are kept by reference.
             refine: whether masks are fitted to the picture, or moved by flow alone.
+            work_px: longer side of one object at working size; less is faster.
         """
         self._flow = FlowWindow(frames=frames)
-        self._frames = frames
         self._refine = refine
+        self._work_px = work_px
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
         self._anchors: dict[int, _Anchor] = {}
         self._anchored_on: int | None = None
@@ -97,7 +98,9 @@ class Carrier:
         picture = self._pictures.get(frame_id)
         if picture is None or (self._anchored_on is not None and frame_id < self._anchored_on):
             return False
-        longest = max(_MIN_WORK_PX, round(_WORK_PX / np.sqrt(max(1, len(logits)))))
+        longest = max(
+            min(_MIN_WORK_PX, self._work_px), round(self._work_px / np.sqrt(max(1, len(logits))))
+        )
         anchors = {
             object_id: _make_anchor(picture, one, self._flow.shape, longest)
             for object_id, one in logits.items()
