@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from streamtrack.display.carry import Carrier
-from streamtrack.display.refine import Known, guided_filter, refit
+from streamtrack.display.guided import guided_filter
+from streamtrack.display.refine import Known, refit
 from tests.scenes import Scene, logits_of, overlap, texture
 
 START, STEP = (90.0, 110.0), (5.0, 2.0)
@@ -42,6 +43,13 @@ def test_fitting_is_nearer_than_flow_alone():
         carrier.anchor(0, {1: logits_of(scene.mask(centre(0)))})
         scores[fitted] = overlap(carrier.carried()[1].mask, scene.mask(centre(8)))
     assert scores[True] > scores[False]
+
+
+def test_a_smaller_working_size_still_follows():
+    scene, carrier = Scene(), Carrier(work_px=48)
+    play(carrier, scene, range(5))
+    carrier.anchor(0, {1: logits_of(scene.mask(centre(0)))})
+    assert overlap(carrier.carried()[1].mask, scene.mask(centre(4))) > 0.9
 
 
 def test_later_frames_need_no_new_result():

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtrack.display.flow import Floats, FlowWindow, Image, Picture, pixel_grid, warp
-from streamtrack.display.refine import Fitted, Known, guided_filter, refit
+from streamtrack.display.refine import Fitted, Known, refit
 
 _MARGIN_KNOWN_PX, _MARGIN_NEW_PX = 40, 20
 """Working pixels around an object, where it is known and where it is looked for: the first
 shows more ground, which tells the uncovered (measured)."""
-_WORK_PX = 192
-"""Longer side of one object at working size: 256 gains 0.003 J a frame on, 128 loses 0.01
+WORK_PX = 192
+"""Longer side of one object at working size; each of N has 1/sqrt(N) of it. 256 gains 0.003 J
 (measured, benchmarks/LOG.md 2026-11-21)."""
 _MIN_WORK_PX = 96
 _LOST_SUPPORT = 0.05
@@ -58,17 +58,18 @@ class _Anchor:
 class Carrier:
     """The newest masks of one stream, carried to its newest frame; one thread owns it."""
 
-    def __init__(self, *, frames: int = 64, refine: bool = True) -> None:
+    def __init__(self, *, frames: int = 64, refine: bool = True, work_px: int = WORK_PX) -> None:
         """Make a carrier.
 
         Args:
             frames: how many frames are kept; results of older ones come too late. Pictures
                 are kept by reference.
             refine: whether masks are fitted to the picture, or moved by flow alone.
+            work_px: longer side of one object at working size; less is faster.
         """
         self._flow = FlowWindow(frames=frames)
-        self._frames = frames
         self._refine = refine
+        self._work_px = work_px
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
         self._anchors: dict[int, _Anchor] = {}
         self._anchored_on: int | None = None
@@ -97,7 +98,9 @@ class Carrier:
         picture = self._pictures.get(frame_id)
         if picture is None or (self._anchored_on is not None and frame_id < self._anchored_on):
             return False
-        longest = max(_MIN_WORK_PX, round(_WORK_PX / np.sqrt(max(1, len(logits)))))
+        longest = max(
+            min(_MIN_WORK_PX, self._work_px), round(self._work_px / np.sqrt(max(1, len(logits))))
+        )
         anchors = {
             object_id: _make_anchor(picture, one, self._flow.shape, longest)
             for object_id, one in logits.items()
@@ -164,9 +167,6 @@ def _make_anchor(
     work = _work_size(box, scale)
     colours = _cut_out(picture, box, work)
     mask = _soft_mask(logits, box, work, size)
-    cell = max(1.0, scale * size[1] / logits.shape[1])
-    if cell > 1.5:
-        mask = np.clip(guided_filter(colours, mask, round(cell)), 0, 1)
     coarse = cv2.resize(
         np.clip(logits + np.float32(0.5), 0, 1), coarse_size[::-1], interpolation=cv2.INTER_AREA
     )

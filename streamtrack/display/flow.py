@@ -23,7 +23,7 @@ FLOW_PX = 320
 """Longer side of the grey images; with the finest grid of DIS and without variational
 smoothing this beats 640 px at half of it (measured, benchmarks/LOG.md 2026-11-21)."""
 _STRIDE_PX = 5
-"""Distance of DIS patches: 4 costs 1.4 times as much for +0.003 J, 6 loses 0.015 (measured)."""
+"""Distance of DIS patches: 4 takes 1.4 times as long for +0.001 J, 6 loses 0.01 (measured)."""
 _DESCENTS = 12
 _KEPT_PATHS = 4
 _CUT_LIKENESS = 0.62

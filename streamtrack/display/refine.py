@@ -15,18 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtrack.display.flow import Floats, Image, Picture
+from streamtrack.display.guided import guided_filter
 
 _TRUST_GREYS = 15.0
 """Change of colour at which flow's answer counts 1/e; 10 to 20 are alike (measured)."""
 _SURE = 0.8
 """Trust above which a pixel does not vote (measured: 0.95 is no better)."""
-_COLOUR_SIGMA = 14.0
+_COLOUR_SIGMA = 10.0
 """Sum of the three channels' differences, in grey levels (measured)."""
-_GUIDE_PX, _GUIDE_EPS = 3, 1e-4
 _FIT_POINTS, _FIT_LEAST = 200, 12
 _FIT_PX = 2.0
 _FIT_GREYS = 25.0
 _BLOCK = 4096
+_STILL = 0.01
+"""Share of the contour's surroundings that may have changed unlooked at (guess)."""
 _OUTSIDE = 255
 """Label of pixels that have no vote."""
 
@@ -65,6 +67,8 @@ class _Look:
     """Side of the square around a pixel in which the contour may be, odd."""
     prior: float
     """Weight of what was known of a pixel before it looked."""
+    guide: int
+    """Step of the guided filter: 2 takes a third of the time of 1."""
 
 
 def _spiral(count: int, radius: float) -> NDArray[np.int64]:
@@ -75,17 +79,29 @@ def _spiral(count: int, radius: float) -> NDArray[np.int64]:
     return np.unique(np.vstack([[[0, 0]], spread]), axis=0)
 
 
-_COARSE = _Look(_spiral(32, 14), _spiral(16, 6), 9.0, 17, 1e-3)
-_FINE = _Look(_spiral(24, 12), _spiral(16, 6), 9.0, 15, 0.05)
+_COARSE = _Look(_spiral(32, 14), _spiral(16, 6), 9.0, 17, 1e-3, 1)
+_FINE = _Look(_spiral(24, 12), _spiral(16, 6), 9.0, 15, 0.05, 2)
 """Coarse to fine, wide to narrow (measured, benchmarks/LOG.md 2026-11-21)."""
 
-_CameFrom = tuple[Floats, Floats]
+CameFrom = tuple[Floats, Floats]
 _Motion = NDArray[np.float64]
-_View = tuple[Image, Picture, NDArray[np.int64]]
-"""A picture, its labels, and the offsets at which it is looked at."""
 
 
-def refit(known: Known, colours: Picture, came_from: _CameFrom) -> Fitted:
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """The known picture, moved."""
+
+    colours: Image
+    """(h, w, 3) uint8 RGB."""
+    mask: Image
+    """(h, w) float32, where the object would be."""
+    labels: Picture
+    """(h, w) uint8: 254 is of the object, 0 is not, _OUTSIDE has no vote."""
+    offsets: NDArray[np.int64]
+    """(n, 2) dx, dy at which it is looked at."""
+
+
+def refit(known: Known, colours: Picture, came_from: CameFrom) -> Fitted:
     """Return the mask of an object in a new picture, coarsely first.
 
     Args:
@@ -94,12 +110,16 @@ def refit(known: Known, colours: Picture, came_from: _CameFrom) -> Fitted:
         came_from: x and y, each (h, w) float32: where flow says each pixel was, in pixels
             of the known cut-out.
     """
-    half_known = Known(_half(known.colours), _half(known.mask))
+    fine = _follow(known, colours, came_from)
+    support = _support(fine)
+    if _explained(fine):
+        return Fitted(fine.mask, support)
+    half_known, half_colours = Known(_half(known.colours), _half(known.mask)), _half(colours)
     half_from = _half_position(came_from[0]), _half_position(came_from[1])
-    coarse = _fit(half_known, _half(colours), half_from, None, _COARSE)
-    height, width = colours.shape[:2]
-    start = np.clip(cv2.resize(coarse.mask, (width, height)), 0, 1)
-    return _fit(known, colours, came_from, start, _FINE)
+    half = _follow(half_known, half_colours, half_from)
+    coarse = _fit(half_known, half_colours, half_from, half, None, _COARSE)
+    begun = np.clip(cv2.resize(coarse, (colours.shape[1], colours.shape[0])), 0, 1)
+    return Fitted(_fit(known, colours, came_from, fine, begun, _FINE), support)
 
 
 def _half(image: Image) -> Image:
@@ -112,57 +132,86 @@ def _half_position(x: Floats) -> Floats:
     return np.asarray((_half(x) - np.float32(0.5)) * np.float32(0.5), np.float32)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Followed:
+    """The known picture moved as flow says."""
+
+    colours: Image
+    """(h, w, 3) uint8 RGB."""
+    mask: Image
+    """(h, w) float32."""
+    change: Floats
+    """(h, w) float32, how far the new picture differs, in grey levels."""
+    trust: Floats
+    """(h, w) float32, 1 where it does not differ, towards 0 where it does."""
+
+
+def _follow(known: Known, colours: Picture, came_from: CameFrom) -> _Followed:
+    x, y = came_from
+    mask = cv2.remap(known.mask, x, y, cv2.INTER_LINEAR)
+    then = cv2.remap(known.colours, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    channels = cv2.split(cv2.absdiff(colours, then))
+    most = cv2.max(cv2.max(channels[0], channels[1]), channels[2])
+    change = np.asarray(cv2.blur(most, (3, 3)), np.float32)
+    trust = np.exp(-((change * np.float32(1 / _TRUST_GREYS)) ** 2))
+    return _Followed(then, mask, change, trust)
+
+
+def _support(followed: _Followed) -> float:
+    """Return the share of the object that looks as it did."""
+    inside = followed.change[followed.mask > 0.5]
+    return float(np.mean(inside < 2 * _TRUST_GREYS)) if inside.size else 0.0
+
+
+def _band(mask: Image, side: int) -> NDArray[np.bool_]:
+    """Return (h, w) bool, where both values of a mask are near."""
+    near = cv2.blur(mask, (side, side))
+    return np.asarray((near > 0.01) & (near < 0.99))
+
+
+def _explained(followed: _Followed) -> bool:
+    """Whether flow explains the picture all along the contour."""
+    band = _band(followed.mask, _FINE.band)
+    unsure = np.count_nonzero(band & (followed.trust < _SURE))
+    return bool(unsure <= _STILL * np.count_nonzero(band))
+
+
 def _fit(
-    known: Known, colours: Picture, came_from: _CameFrom, start: Image | None, look: _Look
-) -> Fitted:
-    """Return the mask at one level.
+    known: Known,
+    colours: Picture,
+    came_from: CameFrom,
+    followed: _Followed,
+    coarse: Image | None,
+    look: _Look,
+) -> Image:
+    """Return the mask at one level, (h, w) float32.
 
     Args:
         known: the object as it was.
         colours: (h, w, 3) uint8 RGB.
         came_from: as in `refit`, at this level.
-        start: (h, w) float32, what a coarser level found.
+        followed: what flow makes of it.
+        coarse: (h, w) float32, what a coarser level found.
         look: how to look around.
     """
-    x, y = came_from
-    carried: Image = cv2.remap(known.mask, x, y, cv2.INTER_LINEAR)
-    colours_then = cv2.remap(known.colours, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    change = _change(colours, colours_then)
-    support = _support(carried, change)
-    begun = carried if start is None else start
-    near = cv2.blur((carried + begun) * np.float32(0.5), (look.band, look.band))
-    band = (near > 0.01) & (near < 0.99)
-    if not band.any():
-        return Fitted(carried, support)
+    views = _whole_views(known, came_from, followed, look)
+    begun = coarse
+    if begun is None:
+        begun = (followed.mask + views[0].mask) * np.float32(0.5) if views else followed.mask
+    band = _band((followed.mask + begun) * np.float32(0.5), look.band)
 
     # Vote where flow does not explain the picture.
-    trust = np.exp(-((change / _TRUST_GREYS) ** 2))
-    unsure = np.flatnonzero(band & (trust < _SURE))
-    mask = carried.copy()
+    unsure = np.flatnonzero(band & (followed.trust < _SURE))
+    mask = followed.mask.copy()
     if len(unsure):
-        views = [(colours_then, _labels(carried), look.offsets)]
-        motions = _whole_motions(x, y, carried, near, change)
-        views += _moved(known, colours.shape, motions, look.glances)
+        views.append(_View(followed.colours, mask, _labels(mask), look.offsets))
         said = _vote(colours, unsure, views, begun.ravel()[unsure], look)
-        own, weight = carried.ravel()[unsure], trust.ravel()[unsure]
-        mask.ravel()[unsure] = weight * own + (1 - weight) * said
+        weight = followed.trust.ravel()[unsure]
+        mask.ravel()[unsure] = said + weight * (mask.ravel()[unsure] - said)
 
     # Lay the edge onto the picture's, where it changed.
-    smooth = guided_filter(colours, mask)
-    return Fitted(np.where(band, trust * mask + (1 - trust) * smooth, mask), support)
-
-
-def _change(now: Picture, then: Image) -> Floats:
-    """Return how far colours changed, (h, w) float32 in grey levels."""
-    difference = cv2.absdiff(now, then)
-    channels = cv2.split(difference)
-    most = cv2.max(cv2.max(channels[0], channels[1]), channels[2])
-    return np.asarray(cv2.blur(most, (3, 3)), np.float32)
-
-
-def _support(carried: Image, change: Floats) -> float:
-    inside = change[carried > 0.5]
-    return float(np.mean(inside < 2 * _TRUST_GREYS)) if inside.size else 0.0
+    smooth = guided_filter(colours, mask, look.guide)
+    return np.where(band, smooth + followed.trust * (mask - smooth), mask)
 
 
 def _labels(mask: Image) -> Picture:
@@ -170,38 +219,26 @@ def _labels(mask: Image) -> Picture:
     return np.asarray(cv2.convertScaleAbs(mask, alpha=254.0), np.uint8)
 
 
-def _whole_motions(
-    x: Floats,
-    y: Floats,
-    carried: Image,
-    near: Image,
-    change: Floats,
-) -> tuple[_Motion | None, _Motion | None]:
-    """Return the motion of the object as a whole and that of the ground around it."""
-    alike = change < _FIT_GREYS
-    core = cv2.erode(carried, np.ones((5, 5), np.uint8)) > 0.9
-    return _motion(x, y, core & alike), _motion(x, y, (near < 0.01) & alike)
-
-
-def _moved(
-    known: Known,
-    shape: tuple[int, ...],
-    motions: tuple[_Motion | None, _Motion | None],
-    glances: NDArray[np.int64],
+def _whole_views(
+    known: Known, came_from: CameFrom, followed: _Followed, look: _Look
 ) -> list[_View]:
-    """Return the known object moved by its own motion, and the known ground by its own."""
-    size, flags = (shape[1], shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    """Return the known object moved as a whole, and the known ground moved as a whole."""
+    x, y = came_from
+    carried, alike = followed.mask, followed.change < _FIT_GREYS
+    core = cv2.erode(carried, np.ones((5, 5), np.uint8)) > 0.9
+    ground = cv2.blur(carried, (look.band, look.band)) < 0.01
+    size, flags = (x.shape[1], x.shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     views: list[_View] = []
-    for motion, is_object in zip(motions, (True, False), strict=True):
+    for part, is_object in ((core, True), (ground, False)):
+        motion = _motion(x, y, part & alike)
         if motion is None:
             continue
         colours = cv2.warpAffine(known.colours, motion, size, flags=flags)
-        mask = cv2.warpAffine(
-            known.mask, motion, size, flags=flags, borderValue=0.0 if is_object else 1.0
-        )
+        border = 0.0 if is_object else 1.0
+        mask = cv2.warpAffine(known.mask, motion, size, flags=flags, borderValue=border)
         labels = _labels(mask)
         labels[(mask <= 0.3) if is_object else (mask >= 0.3)] = _OUTSIDE
-        views.append((colours, labels, glances))
+        views.append(_View(colours, mask if is_object else carried, labels, look.glances))
     return views
 
 
@@ -233,11 +270,12 @@ def _vote(
         look: how nearness and what was known weigh.
     """
     width = colours.shape[1]
-    margin = int(max(np.abs(spread).max() for _, _, spread in views))
+    margin = int(max(np.abs(view.offsets).max() for view in views))
     stride = width + 2 * margin
     stacked, offsets, nearness = [], [], []
-    for i, (picture, labels, spread) in enumerate(views):
-        packed = cv2.merge([*cv2.split(picture), labels])
+    for i, view in enumerate(views):
+        spread = view.offsets
+        packed = cv2.merge([*cv2.split(view.colours), view.labels])
         padded = cv2.copyMakeBorder(
             packed, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=[_OUTSIDE] * 4
         )
@@ -278,45 +316,3 @@ def _count(seen: NDArray[np.uint32], target: Picture, near: Floats) -> tuple[Flo
     weight = cv2.LUT(distance, _LIKENESS)
     votes = near @ (weight * cv2.LUT(label, _SHARE))
     return votes, near @ weight
-
-
-def guided_filter(
-    colours: Picture, mask: Image, radius: int = _GUIDE_PX, eps: float = _GUIDE_EPS
-) -> Floats:
-    """Return a mask made locally linear in the picture's colours (He et al., ECCV 2010).
-
-    Args:
-        colours: (h, w, 3) uint8 RGB.
-        mask: (h, w) float32, 0 to 1.
-        radius: of the windows, in pixels.
-        eps: variance of colour, each channel in [0, 1], below which an area counts as flat.
-    """
-    side = (2 * radius + 1, 2 * radius + 1)
-
-    def mean(image: Image) -> Image:
-        return cv2.blur(image, side)
-
-    scaled = colours.astype(np.float32) * np.float32(1 / 255)
-    red, green, blue = cv2.split(scaled)
-    mr, mg, mb, mp = mean(red), mean(green), mean(blue), mean(mask)
-    # Covariances of the colours with the mask, and among themselves.
-    cr, cg, cb = (
-        mean(red * mask) - mr * mp,
-        mean(green * mask) - mg * mp,
-        mean(blue * mask) - mb * mp,
-    )
-    rr, gg, bb = (mean(c * c) - m * m + eps for c, m in ((red, mr), (green, mg), (blue, mb)))
-    rg, rb, gb = (
-        mean(red * green) - mr * mg,
-        mean(red * blue) - mr * mb,
-        mean(green * blue) - mg * mb,
-    )
-    # Invert the symmetric 3 x 3 matrix by its adjugate.
-    irr, irg, irb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
-    igg, igb, ibb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
-    scale = 1 / (irr * rr + irg * rg + irb * rb)
-    ar = (irr * cr + irg * cg + irb * cb) * scale
-    ag = (irg * cr + igg * cg + igb * cb) * scale
-    ab = (irb * cr + igb * cg + ibb * cb) * scale
-    rest = mp - ar * mr - ag * mg - ab * mb
-    return np.asarray(mean(ar) * red + mean(ag) * green + mean(ab) * blue + mean(rest), np.float32)
