@@ -22,7 +22,7 @@ Rng = np.random.Generator
 VISIBLE_START = 0.004
 """Smallest share of the first frame an object must show to be prompted."""
 TRIES = 8
-SCENE_SHARE = 0.1
+SCENE_SHARE = 0.05
 """Share of clips that show the drawn scene of the demo, under other seeds."""
 
 
@@ -112,11 +112,12 @@ def _layered(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return (T, S, S, 3) pictures and (T, O, S, S) masks of layers in motion."""
     aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(1.2))))
-    pace = float(np.exp(rng.uniform(np.log(0.008), np.log(0.16))))
-    kind = rng.choice(3, p=[0.3, 0.47, 0.23])  # region, cut-outs, drawn
+    pace = float(np.exp(rng.uniform(np.log(0.004), np.log(0.1))))
+    kind = rng.choice(3, p=[0.35, 0.55, 0.1])  # region, cut-outs, drawn
     backdrop = _backdrop(library, rng, kind, size, frames, pace, aspect)
     count = (rng.integers(0, 3), rng.integers(1, 4), rng.integers(2, 5))[kind]
-    layers = _sprites(library, rng, kind, int(count), size, frames, pace, aspect)
+    ground = backdrop[0].pixels[..., :3]
+    layers = _sprites(library, rng, kind, int(count), size, frames, pace, aspect, ground)
     walls = _walls(library, rng, backdrop, layers, size, frames)
     return _compose(rng, backdrop, [*layers, *walls], size, frames)
 
@@ -139,7 +140,7 @@ def _backdrop(
 ) -> list[_Layer]:
     """Return the background: one layer per frame for a video, else one for all frames."""
     choice = rng.random()
-    if kind != 0 and choice < 0.35:
+    if kind != 0 and choice < 0.5:
         video = library.videos[rng.integers(len(library.videos))]
         stride = max(1, min(round(pace * 40), (len(video) - 1) // frames))
         start = int(rng.integers(0, len(video) - stride * (frames - 1)))
@@ -175,8 +176,22 @@ def _cut_out(library: Library, rng: Rng) -> NDArray[np.uint8]:
     if region is None:
         return drawing.sprite(rng)
     mask = picture.mask(region)
+    if rng.random() < 0.5:  # what labels leave of the ground around a thing
+        mask = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
+    mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.3, 1.2))), np.uint8)
     x, y, w, h = cv2.boundingRect(mask)
     return np.dstack([picture.pixels, mask])[y : y + h, x : x + w]
+
+
+def _matched(rng: Rng, pixels: NDArray[np.uint8], ground: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an RGBA cut-out in light and colours nearer to those of the ground it is laid on."""
+    share = rng.uniform(0, 0.7)
+    inside = pixels[..., 3] > 127
+    if not inside.any():
+        return pixels
+    shift = share * (ground.reshape(-1, 3).mean(0) - pixels[inside][:, :3].mean(0))
+    moved = np.clip(pixels[..., :3] + shift, 0, 255).astype(np.uint8)
+    return np.dstack([moved, pixels[..., 3]])
 
 
 def _sprites(
@@ -188,6 +203,7 @@ def _sprites(
     frames: int,
     pace: float,
     aspect: float,
+    ground: NDArray[np.uint8],
 ) -> list[_Layer]:
     """Return moving cut-outs, some of them twins of another."""
     layers: list[_Layer] = []
@@ -199,7 +215,7 @@ def _sprites(
         elif kind == 2 or rng.random() < 0.1:
             pixels = drawing.sprite(rng, int(rng.integers(48, 161)))
         else:
-            pixels = _cut_out(library, rng)
+            pixels = _matched(rng, _cut_out(library, rng), ground)
         scale = float(np.exp(rng.uniform(np.log(0.18), np.log(1.0))))
         speed = pace * float(np.exp(rng.uniform(-0.7, 0.7)))
         motion = make_motion(rng, frames, speed, scale, size, pixels.shape[:2], aspect)

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamtrack.media.demo import DemoScene
+from streamtrack.tracking.motion_prior import carry, flow_and_trust, grey_of
 from streamtrack.tracking.nano import Nano, build_nano
 from training.clips import box_around, click_on, make_clip
 from training.data import Library, load_library
@@ -83,19 +84,24 @@ def follow(model: Nano, sample: Sample, kind: str, seed: int = 0) -> list[tuple[
     size, objects = model.image_size, sample.masks.shape[1]
     out: list[tuple[Tensor, Tensor]] = []
     prompted: Tensor | None = None
+    before: tuple[Tensor, NDArray[np.uint8]] | None = None
     recent: list[Tensor] = []
     for frame in sample.frames:
         image = to_images([frame], size).to(model.device)
+        grey = grey_of(image[0])
         features = encode_frames(model, image[None], objects)[0]
-        if prompted is None:
+        if prompted is None or before is None:
             masks, scores = _first(model, features, sample, kind, np.random.default_rng(seed))
             prompted = remember(model, features, masks, scores > 0, prompted=True)
         else:
             slots = [0, *range(1, len(recent) + 1)]
             fused = with_memory(model, features, [prompted, *recent], slots)
-            masks, _, _, scores = model.decode(fused, features.high_res)
+            motion = torch.from_numpy(flow_and_trust(before[1], grey))[None].to(model.device)
+            prior = carry(motion.expand(objects, -1, -1, -1), before[0])
+            masks, _, _, scores = model.decode(fused, features.high_res, prior=prior)
             memory = remember(model, features, masks, scores > 0, prompted=False)
             recent = [memory, *recent][: model.num_maskmem - 1]
+        before = torch.where((scores > 0)[..., None, None], masks.float(), -10.0), grey
         out.append((masks.float(), scores.float()))
     return out
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from streamtrack.tracking.motion_prior import carry, flow_and_trust, grey_of
 from streamtrack.tracking.nano import Nano
 
 MEAN = (0.485, 0.456, 0.406)
@@ -17,6 +18,8 @@ STD = (0.229, 0.224, 0.225)
 """Normalisation of images, that of SAM 2."""
 ABSENT_BELOW = 0.03
 """Less than this share of its first area visible: whether it is seen is left open."""
+NO_PRIOR = 0.12
+"""Share of the objects, and beside them of the frames, that go without the carried mask."""
 FIRST_WEIGHT = 2.0
 """What a pass on a prompted first frame counts, beside 1 for one on a later frame."""
 
@@ -33,6 +36,9 @@ class Batch:
     """(N, 1, 2) float (x, y) in pixels."""
     boxes: Tensor
     """(N, 2, 2) float (x, y) corners in pixels."""
+    motion: Tensor
+    """(B, T, 3, m, m) of `motion_prior.flow_and_trust`, each frame from the one before; zeros
+    for the first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +57,14 @@ class Features:
     def pick(self, rows: Tensor) -> "Features":
         """Return the features of some of the objects."""
         return Features([f[rows] for f in self.high_res], self.cells[rows])
+
+
+def motion_of(images: Tensor) -> Tensor:
+    """Return the (T, 3, m, m) motion between (T, 3, S, S) normalised frames of a clip."""
+    greys = [grey_of(image) for image in images]
+    found = [flow_and_trust(a, b) for a, b in zip(greys, greys[1:], strict=False)]
+    first = torch.zeros(1, 3, *greys[0].shape)
+    return torch.cat([first, *(torch.from_numpy(one)[None] for one in found)])
 
 
 def encode_frames(model: Nano, images: Tensor, objects: int) -> list[Features]:
@@ -133,12 +147,18 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
     logits = _prompt(model, features[0], batch, targets[0], tally, generator)
     memories = [remember(model, features[0], logits, seen[0, :, None], prompted=True)]
     prompted = {0}
+    before = logits
+    objects = count // batch.images.shape[0]
+    without = torch.rand(count, 1, 1, 1, generator=generator) < NO_PRIOR
     gap = _chance(generator, 3)
     click_at = _chance(generator, frames - 1) + 1 if _chance(generator, 100) < 30 else -1
     for t in range(1, frames):
         slots = [_slot(t, r, r in prompted, gap, model.num_maskmem) for r in range(t)]
         fused = with_memory(model, features[t], memories, slots)
-        masks, ious, _, scores = model.decode(fused, features[t].high_res)
+        dropped = without | (torch.rand(count, 1, 1, 1, generator=generator) < NO_PRIOR)
+        prior = carry(batch.motion[:, t].repeat_interleave(objects, 0), before.detach())
+        prior = prior * ~dropped.to(prior.device)
+        masks, ious, _, scores = model.decode(fused, features[t].high_res, prior=prior)
         tally.add(t, masks, ious, scores, targets[t])
         if t == click_at:
             points = correction(masks.detach(), targets[t], generator)
@@ -150,6 +170,7 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
         truth = torch.rand(count, 1, generator=generator).to(masks.device) < 0.5
         visible = torch.where(truth, seen[t, :, None], scores.detach() > 0)
         memories.append(remember(model, features[t], masks, visible, prompted=t in prompted))
+        before = torch.where(visible[..., None, None], masks.float(), -10.0)
     return tally.losses()
 
 

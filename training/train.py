@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from streamtrack.tracking.nano import Nano, build_nano
 from training.clips import make_clip
 from training.data import Library, load_library
 from training.evaluate import evaluate, to_images, validation_samples
-from training.rollout import Batch, rollout
+from training.rollout import Batch, motion_of, rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,9 @@ class Phase:
 
 
 PHASES = (
-    Phase(0.10, 128, 12, 3),
-    Phase(0.45, 192, 6, 4),
-    Phase(0.70, 192, 5, 5),
-    Phase(1.00, 256, 4, 4),
+    Phase(0.08, 128, 12, 3),
+    Phase(0.45, 192, 5, 6),
+    Phase(1.00, 256, 3, 6),
 )
 
 
@@ -135,6 +135,12 @@ class Trainer:
         model.load_state_dict(self.ema)
         return model
 
+    def begin_from(self, weights: Path) -> None:
+        """Begin with the weights of a .safetensors file instead of random ones."""
+        state = {k: v.float().to(self.device) for k, v in load_file(weights).items()}
+        self.model.load_state_dict(state)
+        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
     def save(self, path: Path) -> None:
         """Write all state to a file, whole or not at all."""
         now = self.clock()
@@ -191,10 +197,11 @@ class Trainer:
             for i in range(phase.clips)
         ]
         images = torch.stack([to_images(c.frames, phase.size) for c in clips])
+        motion = torch.stack([motion_of(one) for one in images])
         masks = np.concatenate([c.masks for c in clips], 1).astype(bool)
         clicks = torch.from_numpy(np.concatenate([c.clicks for c in clips]))[:, None]
         boxes = torch.from_numpy(np.concatenate([c.boxes for c in clips])).reshape(-1, 2, 2)
-        parts = (images, torch.from_numpy(masks), clicks, boxes)
+        parts = (images, torch.from_numpy(masks), clicks, boxes, motion)
         return Batch(*(p.to(self.device) for p in parts))
 
     @torch.no_grad()
@@ -274,6 +281,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--out", type=Path, default=Path("runs/nano"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
+    parser.add_argument("--begin-from", type=Path, help="weights to begin with; default random")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
@@ -281,8 +290,11 @@ def main() -> None:
     console = Console()
     library = load_library(options.data, "train")
     console.print(f"{len(library.pictures)} pictures, {len(library.videos)} videos")
-    recipe = Recipe(minutes=options.minutes, seed=options.seed)
-    trainer = Trainer(library, recipe, device=options.device)
+    recipe = Recipe(minutes=options.minutes, seed=options.seed, rate=options.rate)
+    phases = PHASES if options.begin_from is None else PHASES[1:]
+    trainer = Trainer(library, recipe, phases, device=options.device)
+    if options.begin_from is not None:
+        trainer.begin_from(options.begin_from)
     train(trainer, options.out, load_library(options.data, "validation"), console)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from streamtrack.tracking.motion_prior import Trace
+
 PROMPTED_FRAMES_ATTENDED = 4
 """K: prompted frames read by memory attention; SAM 3 ships the same number."""
 UNDO_DEPTH = 4
@@ -25,6 +27,8 @@ class FrameMemory:
     """(1, C, h, w) bfloat16 `maskmem_features`; None once too old to be attended."""
     pointer: Tensor
     """(1, D) object pointer."""
+    trace: Trace | None = None
+    """The frame and its mask, of a model that takes a motion prior."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +39,9 @@ class MemoryView:
     """(t_pos, features): 0 for prompted frames, else 1 (oldest) ... num_maskmem - 1."""
     pointers: tuple[tuple[int, Tensor], ...]
     """(frames ago, pointer); negative for a prompted frame that lies ahead."""
+
+    trace: Trace | None = None
+    """Of the newest frame before."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -155,7 +162,13 @@ class MemoryBank:
             memory = ordinary.get(index - ago)
             if memory is not None:
                 pointers.append((ago, memory.pointer))
-        return MemoryView(tuple(features), tuple(pointers))
+        return MemoryView(tuple(features), tuple(pointers), self._trace(index))
+
+    def _trace(self, index: int) -> Trace | None:
+        """Return the trace of the newest frame before `index`."""
+        kept = {t: p.memory for t, p in self._prompted.items() if t < index}
+        kept.update({t: memory for t, memory in self._recent.items() if t < index})
+        return kept[max(kept)].trace if kept else None
 
     @property
     def newest_prompted(self) -> int:
@@ -211,6 +224,8 @@ class MemoryBank:
                 kept.append(prompted.replaced)
         for memory in kept:
             yield memory.pointer
+            if memory.trace is not None:
+                yield memory.trace.logits
             if memory.features is not None:
                 yield memory.features
 

@@ -33,6 +33,8 @@ class Nano(SAM2Base):
 
     sam_prompt_encoder: FeaturePromptEncoder
     sam_mask_decoder: MaskDecoder
+    takes_prior = True
+    """Whether tracked frames are given a `motion_prior`."""
 
     def _build_sam_heads(self) -> None:
         """Build the prompt encoder and the mask decoder."""
@@ -65,6 +67,7 @@ class Nano(SAM2Base):
         points: tuple[Tensor, Tensor] | None = None,
         mask_logits: Tensor | None = None,
         multimask: bool = False,
+        prior: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return mask logits, predicted IoUs, tokens and object scores, not yet gated.
 
@@ -74,12 +77,13 @@ class Nano(SAM2Base):
             points: (B, P, 2) in image pixels and (B, P) labels.
             mask_logits: (B, 1, S / 4, S / 4).
             multimask: three candidates instead of one mask.
+            prior: (B, 2, S / 4, S / 4) of `motion_prior.carry`; None for none.
 
         Returns:
             (B, M, S / 4, S / 4), (B, M), (B, 1, C) and (B, 1), M being 3 or 1.
         """
         sparse, dense = self.sam_prompt_encoder.encode(
-            points, mask_logits, [features, high_res_features[1], high_res_features[0]]
+            points, mask_logits, [features, high_res_features[1], high_res_features[0]], prior
         )
         masks, ious, tokens, scores = self.sam_mask_decoder(
             image_embeddings=features,
@@ -99,6 +103,7 @@ class Nano(SAM2Base):
         mask_inputs: Tensor | None = None,
         high_res_features: list[Tensor] | None = None,
         multimask_output: bool = False,
+        prior: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Do what SAM2Base's method does, with the features at the prompt encoder's hand."""
         assert high_res_features is not None
@@ -116,6 +121,7 @@ class Nano(SAM2Base):
             points=points,
             mask_logits=mask_inputs,
             multimask=multimask_output,
+            prior=prior,
         )
         masks = torch.where((scores > 0)[..., None, None], masks, NO_OBJ_SCORE).float()
         high_res = F.interpolate(

@@ -92,14 +92,15 @@ class FeaturePromptEncoder(PromptEncoder):
     """SAM's prompt encoder, which also sees the prompts drawn and the features under them.
 
     Points, boxes and masks are drawn as four maps at stride 4 (positive, negative, box
-    interior, mask) and convolved down to the dense embedding; every click's token carries
+    interior, mask), and the mask that optical flow carries from the frame before as two more
+    (motion_prior.py). Convolved down they are the dense embedding; every click's token carries
     a linear map of the features under the click.
     """
 
     def __init__(self, dim: int, grid: int, image_size: int) -> None:
         super().__init__(dim, (grid, grid), (image_size, image_size), mask_in_chans=16)
         self.mask_downscaling = nn.Sequential(
-            nn.Conv2d(4, 16, 3, 2, 1),
+            nn.Conv2d(6, 16, 3, 2, 1),
             nn.GELU(),
             nn.Conv2d(16, 48, 3, 2, 1),
             nn.GELU(),
@@ -112,6 +113,7 @@ class FeaturePromptEncoder(PromptEncoder):
         points: tuple[Tensor, Tensor] | None,
         mask_logits: Tensor | None,
         features: list[Tensor],
+        prior: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Embed prompts on an image.
 
@@ -120,6 +122,7 @@ class FeaturePromptEncoder(PromptEncoder):
                 0 background, 2 and 3 box corners, -1 padding.
             mask_logits: (B, 1, S / 4, S / 4) float.
             features: (B, C, h, w) at strides 16, 8 and 4.
+            prior: (B, 2, S / 4, S / 4) of `motion_prior.carry`; None for none.
 
         Returns:
             (B, P + 1, C) sparse and (B, C, S / 16, S / 16) dense embeddings.
@@ -135,7 +138,7 @@ class FeaturePromptEncoder(PromptEncoder):
             carried = self.under_point(self._sample(coords, features))
             carried = carried * ((labels == 0) | (labels == 1))[..., None]
             sparse = sparse + F.pad(carried, (0, 0, 0, 1))
-        dense = self.mask_downscaling(self._draw(coords, labels, mask_logits))
+        dense = self.mask_downscaling(self._draw(coords, labels, mask_logits, prior))
         if mask_logits is None:
             dense = dense + self.no_mask_embed.weight[..., None, None]
         return sparse, dense
@@ -149,8 +152,10 @@ class FeaturePromptEncoder(PromptEncoder):
         ]
         return torch.cat(samples, 1)[..., 0].transpose(1, 2)
 
-    def _draw(self, coords: Tensor, labels: Tensor, mask_logits: Tensor | None) -> Tensor:
-        """Return the (B, 4, S / 4, S / 4) maps of the prompts."""
+    def _draw(
+        self, coords: Tensor, labels: Tensor, mask_logits: Tensor | None, prior: Tensor | None
+    ) -> Tensor:
+        """Return the (B, 6, S / 4, S / 4) maps of the prompts and the prior."""
         height, width = self.mask_input_size
         y = (torch.arange(height, device=coords.device) * 4 + 1.5)[:, None]
         x = (torch.arange(width, device=coords.device) * 4 + 1.5)[None]
@@ -166,7 +171,10 @@ class FeaturePromptEncoder(PromptEncoder):
             maps.append(torch.zeros_like(positive))
         else:
             maps.append(torch.tanh(mask_logits[:, 0].float() / 4))
-        return torch.stack(maps, 1)
+        drawn = torch.stack(maps, 1)
+        if prior is None:
+            return F.pad(drawn, (0, 0, 0, 0, 0, 2))
+        return torch.cat([drawn, (prior[:, :1] * prior[:, 1:]).to(drawn), prior[:, 1:].to(drawn)], 1)
 
 
 class KeyValueMemoryEncoder(nn.Module):

@@ -22,8 +22,10 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from streamtrack.errors import CheckpointError, ConfigError
+from streamtrack.tracking import motion_prior
 from streamtrack.tracking.devices import device_errors
 from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED, FrameMemory, MemoryView
+from streamtrack.tracking.motion_prior import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ class Features:
     """Each (h*w, 1, C): position code of the map beside it."""
     sizes: tuple[tuple[int, int], ...]
     """Each (h, w)."""
+    grey: motion_prior.Grey | None = None
+    """The frame for a model that takes a motion prior."""
 
     @property
     def nbytes(self) -> int:
@@ -160,6 +164,7 @@ class Segmenter:
         self.batched = batched
         with device_errors(device):
             self._model = model.to(self.device).eval()
+        self._takes_prior = bool(getattr(model, "takes_prior", False))
         self._memory_position: Tensor | None = None  # constant of the model, (h*w, 1, C)
 
     @property
@@ -191,14 +196,22 @@ class Segmenter:
         """Return the features of one normalised image, (3, S, S) float32."""
         encoded = self._model.forward_image(image[None].to(self.device))
         _, maps, positions, sizes = self._model._prepare_backbone_features(encoded)
-        return Features(tuple(maps), tuple(positions), tuple(sizes))
+        grey = motion_prior.grey_of(image) if self._takes_prior else None
+        return Features(tuple(maps), tuple(positions), tuple(sizes), grey)
 
     def track(self, features: Features, views: Sequence[MemoryView]) -> list[Segmentation]:
         """Segment objects without prompts by their memories, in the order of `views`."""
         results: dict[int, Segmentation] = {}
         for group in self._groups(views):
             conditioned = self._attend(features, [views[i] for i in group])
-            found = self._decode(features, conditioned, points=None, previous=None, initial=False)
+            found = self._decode(
+                features,
+                conditioned,
+                points=None,
+                previous=None,
+                initial=False,
+                prior=self._prior(features, [views[i].trace for i in group]),
+            )
             results.update(zip(group, found, strict=True))
         return [results[i] for i in range(len(views))]
 
@@ -263,10 +276,33 @@ class Segmenter:
                 self._memory_position = positions[-1][:1].flatten(2).permute(2, 0, 1).clone()
             stored = encoded.to(torch.bfloat16)  # always, even in fp32: sam2_video_predictor.py:781
             memories += [
-                FrameMemory(stored[i : i + 1].clone(), one.pointer.clone())
+                FrameMemory(
+                    stored[i : i + 1].clone(),
+                    one.pointer.clone(),
+                    None if features.grey is None else Trace(features.grey, one.logits),
+                )
                 for i, one in enumerate(group)
             ]
         return memories
+
+    def _prior(self, features: Features, traces: Sequence[Trace | None]) -> Tensor | None:
+        """Return the (B, 2, h, w) masks that optical flow carries onto the frame."""
+        if features.grey is None:
+            return None
+        side = self.image_size // 4
+        flows: dict[int, Tensor] = {}
+        motions, logits = [], []
+        for trace in traces:
+            if trace is None:
+                motions.append(torch.zeros(3, motion_prior.GREY_PX, motion_prior.GREY_PX))
+                logits.append(torch.zeros(1, 1, side, side, device=self.device))
+                continue
+            if id(trace.grey) not in flows:
+                found = motion_prior.flow_and_trust(trace.grey, features.grey)
+                flows[id(trace.grey)] = torch.from_numpy(found)
+            motions.append(flows[id(trace.grey)])
+            logits.append(trace.logits)
+        return motion_prior.carry(torch.stack(motions).to(self.device), torch.cat(logits))
 
     def _groups(self, views: Sequence[MemoryView]) -> list[list[int]]:
         if not self.batched:
@@ -342,6 +378,7 @@ class Segmenter:
         points: PointInput | None,
         previous: Tensor | None,
         initial: bool,
+        prior: Tensor | None = None,
     ) -> list[Segmentation]:
         """Run the mask decoder on (B, C, h, w) conditioned features."""
         batch = len(conditioned)
@@ -352,12 +389,14 @@ class Segmenter:
                 "point_labels": points.labels.to(self.device),
             }
         several = self._model._use_multimask(initial, inputs)
+        more = {} if prior is None else {"prior": prior}
         outputs = self._model._forward_sam_heads(
             backbone_features=conditioned,
             point_inputs=inputs,
             mask_inputs=previous,
             high_res_features=self._fine_maps(features, batch),
             multimask_output=several,
+            **more,
         )
         all_low, _, ious, low, high, pointer, score = outputs
         best, order = ious.float().max(dim=1).values, ious.argsort(dim=1, descending=True)
