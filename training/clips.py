@@ -22,6 +22,10 @@ Rng = np.random.Generator
 VISIBLE_START = 0.004
 """Smallest share of the first frame an object must show to be prompted."""
 TRIES = 8
+JOINED_SHARE = 0.4
+"""Share of the pasted things that are two in one."""
+BLOB_SHARE = 0.6
+"""Share of the clips of labelled regions that also have one without an edge."""
 SCENE_SHARE = 0.05
 """Share of clips that show the drawn scene of the demo, under other seeds."""
 
@@ -38,6 +42,8 @@ class Clip:
     """(O, 2) (x, y) in pixels: a click on each object in the first frame."""
     boxes: NDArray[np.float32]
     """(O, 4) x0, y0, x1, y1 in pixels: a box drawn by hand in the first frame."""
+    vague: NDArray[np.bool_]
+    """(O,): nothing in the picture tells where it ends, so that only a mask can say it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +54,8 @@ class _Layer:
     motion: Motion
     is_object: bool = True
     regions: list[NDArray[np.uint8]] = field(default_factory=list)  # (h, w) masks inside it
+    vague: bool = False
+    vague_regions: list[bool] = field(default_factory=list)
 
 
 def make_clip(
@@ -73,8 +81,9 @@ def make_clip(
 def _try_clip(library: Library, rng: Rng, size: int, frames: int, objects: int) -> Clip | None:
     if library.scenes and rng.random() < SCENE_SHARE:
         pictures, masks = _drawn_scene(library, rng, size, frames)
+        vague = np.zeros(masks.shape[1], np.bool_)
     else:
-        pictures, masks = _layered(library, rng, size, frames)
+        pictures, masks, vague = _layered(library, rng, size, frames)
     chosen = _choose(rng, masks, objects)
     if chosen is None:
         return None
@@ -82,7 +91,7 @@ def _try_clip(library: Library, rng: Rng, size: int, frames: int, objects: int) 
     pictures = Photometry(rng, frames).apply(rng, pictures)
     clicks = np.stack([click_on(rng, m) for m in masks[0]])
     boxes = np.stack([box_around(rng, m) for m in masks[0]])
-    return Clip(pictures, masks, clicks, boxes)
+    return Clip(pictures, masks, clicks, boxes, vague[chosen])
 
 
 def _drawn_scene(
@@ -109,8 +118,8 @@ def _drawn_scene(
 
 def _layered(
     library: Library, rng: Rng, size: int, frames: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return (T, S, S, 3) pictures and (T, O, S, S) masks of layers in motion."""
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return (T, S, S, 3) pictures, (T, O, S, S) masks of layers in motion, (O,) vague ones."""
     aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(1.2))))
     pace = float(np.exp(rng.uniform(np.log(0.004), np.log(0.1))))
     kind = rng.choice(3, p=[0.35, 0.55, 0.1])  # region, cut-outs, drawn
@@ -119,7 +128,9 @@ def _layered(
     ground = backdrop[0].pixels[..., :3]
     layers = _sprites(library, rng, kind, int(count), size, frames, pace, aspect, ground)
     walls = _walls(library, rng, backdrop, layers, size, frames)
-    return _compose(rng, backdrop, [*layers, *walls], size, frames)
+    vague = [*backdrop[0].vague_regions, *(one.vague for one in layers)]
+    pictures, masks = _compose(rng, backdrop, [*layers, *walls], size, frames)
+    return pictures, masks, np.array(vague, np.bool_)
 
 
 def _region(rng: Rng, picture: Picture) -> tuple[int, ...] | None:
@@ -149,6 +160,7 @@ def _backdrop(
         chosen = video[start : start + stride * frames : stride][:frames]
         return [_Layer(np.dstack([p, alpha]), still, False) for p in chosen]
     regions: list[NDArray[np.uint8]] = []
+    vague: list[bool] = []
     if kind == 2 and choice < 0.85:
         side = int(rng.integers(96, 257))
         pixels = drawing.texture(rng, side, side)
@@ -162,11 +174,44 @@ def _backdrop(
         if kind == 0:
             found = [_region(rng, picture) for _ in range(2)]
             regions = [picture.mask(r) for r in dict.fromkeys(found) if r]
+            vague = [False] * len(regions)
+            if rng.random() < BLOB_SHARE:
+                regions.append(_blob(rng, pixels.shape[:2]))
+                vague.append(True)
     alpha = np.full(pixels.shape[:2], 255, np.uint8)
     motion = make_motion(rng, frames, pace, 1.0, size, pixels.shape[:2], aspect, cover=True)
     if kind == 0 and rng.random() < 0.5:
         motion.bend = elastic(rng, pace)
-    return [_Layer(np.dstack([pixels, alpha]), motion, False, regions)]
+    return [_Layer(np.dstack([pixels, alpha]), motion, False, regions, vague_regions=vague)]
+
+
+def _blob(rng: Rng, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return a mask, 0 or 255, of any part of a picture: its motion alone tells where it is."""
+    height, width = shape[:2]
+    high, wide = (max(8, int(side * rng.uniform(0.2, 0.6))) for side in (height, width))
+    top, left = int(rng.integers(0, height - high + 1)), int(rng.integers(0, width - wide + 1))
+    mask = np.zeros((height, width), np.uint8)
+    drawn = cv2.resize(drawing.shape(rng), (wide, high))
+    mask[top : top + high, left : left + wide] = np.where(drawn > 127, 255, 0)
+    return mask
+
+
+def _joined(rng: Rng, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return two RGBA cut-outs that touch as one, as a rider and a horse."""
+    scale = rng.uniform(0.4, 1.0) * max(one.shape[:2]) / max(other.shape[:2])
+    size = tuple(max(8, round(side * scale)) for side in other.shape[1::-1])
+    other = np.asarray(cv2.resize(other, size, interpolation=cv2.INTER_AREA), np.uint8)
+    (h1, w1), (h2, w2) = one.shape[:2], other.shape[:2]
+    canvas = np.zeros((h1 + 2 * h2, w1 + 2 * w2, 4), np.uint8)
+    canvas[h2 : h2 + h1, w2 : w2 + w1] = one
+    angle = rng.uniform(0, 2 * np.pi)  # its centre lies near the edge of the first
+    top = round(h2 + h1 / 2 + 0.45 * h1 * np.sin(angle) - h2 / 2)
+    left = round(w2 + w1 / 2 + 0.45 * w1 * np.cos(angle) - w2 / 2)
+    here = canvas[top : top + h2, left : left + w2]
+    over = other[..., 3] > 127
+    here[over] = other[over]
+    x, y, w, h = cv2.boundingRect(np.ascontiguousarray(canvas[..., 3]))
+    return canvas[y : y + h, x : x + w]
 
 
 def _cut_out(library: Library, rng: Rng) -> NDArray[np.uint8]:
@@ -209,6 +254,7 @@ def _sprites(
     layers: list[_Layer] = []
     leaves = rng.random() < 0.4
     for i in range(count):
+        vague = False
         if layers and rng.random() < 0.25:
             pixels = layers[-1].pixels
             pixels = np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
@@ -216,6 +262,9 @@ def _sprites(
             pixels = drawing.sprite(rng, int(rng.integers(48, 161)))
         else:
             pixels = _matched(rng, _cut_out(library, rng), ground)
+            if rng.random() < JOINED_SHARE:
+                pixels = _joined(rng, pixels, _matched(rng, _cut_out(library, rng), ground))
+                vague = True
         scale = float(np.exp(rng.uniform(np.log(0.18), np.log(1.0))))
         speed = pace * float(np.exp(rng.uniform(-0.7, 0.7)))
         motion = make_motion(rng, frames, speed, scale, size, pixels.shape[:2], aspect)
@@ -223,7 +272,7 @@ def _sprites(
             motion.leave(rng)
         if kind != 2 and rng.random() < 0.5:
             motion.bend = elastic(rng, pace)
-        layers.append(_Layer(pixels, motion))
+        layers.append(_Layer(pixels, motion, vague=vague))
     return layers
 
 

@@ -18,7 +18,7 @@ STD = (0.229, 0.224, 0.225)
 """Normalisation of images, that of SAM 2."""
 ABSENT_BELOW = 0.03
 """Less than this share of its first area visible: whether it is seen is left open."""
-NO_PRIOR = 0.12
+NO_PRIOR = 0.06
 """Share of the objects, and beside them of the frames, that go without the carried mask."""
 FIRST_WEIGHT = 2.0
 """What a pass on a prompted first frame counts, beside 1 for one on a later frame."""
@@ -36,6 +36,8 @@ class Batch:
     """(N, 1, 2) float (x, y) in pixels."""
     boxes: Tensor
     """(N, 2, 2) float (x, y) corners in pixels."""
+    vague: Tensor
+    """(N,) bool: only a mask tells what it is; it is neither clicked nor boxed."""
     motion: Tensor
     """(B, T, 3, m, m) of `motion_prior.flow_and_trust`, each frame from the one before; zeros
     for the first."""
@@ -143,7 +145,7 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
     areas = targets.flatten(2).sum(2)
     seen = areas > 0
     told = ~seen | (areas > ABSENT_BELOW * areas[:1])
-    tally = _Tally(seen, told)
+    tally = _Tally(seen, told, batch.vague)
     logits = _prompt(model, features[0], batch, targets[0], tally, generator)
     memories = [remember(model, features[0], logits, seen[0, :, None], prompted=True)]
     prompted = {0}
@@ -193,9 +195,11 @@ def _prompt(
     logits = target[:, None] * 20 - 10
     by_box = _boxed(model, features.pick(boxes), batch.boxes[boxes], target[boxes], tally, boxes)
     by_click = _clicked(model, features, batch.clicks, target, tally, generator)
+    known = logits
     logits = logits.index_put((boxes[:kept],), by_box[:kept])
     rest = order[count // 2 :]
-    return logits.index_put((rest,), by_click[rest])
+    logits = logits.index_put((rest,), by_click[rest])
+    return torch.where(batch.vague[:, None, None, None], known, logits)
 
 
 def _boxed(
@@ -279,8 +283,8 @@ def _chance(generator: torch.Generator, below: int) -> int:
 class _Tally:
     """Collects the losses of all decoder passes of a batch."""
 
-    def __init__(self, seen: Tensor, told: Tensor) -> None:
-        self.seen, self.told = seen, told
+    def __init__(self, seen: Tensor, told: Tensor, vague: Tensor) -> None:
+        self.seen, self.told, self.vague = seen, told, vague
         self.mask: list[Tensor] = []
         self.iou: list[Tensor] = []
         self.score: list[Tensor] = []
@@ -309,8 +313,10 @@ class _Tally:
             scores[:, 0].float(), seen.float(), reduction="none"
         )
         self.score.append(wrong * told * torch.where(seen, 1.0, 2.0))
-        self.share.append(true.max(1).values[seen].detach())
-        self.weight.append(torch.full_like(least.detach(), FIRST_WEIGHT if t == 0 else 1.0))
+        counted = ~self.vague[everyone] if t == 0 else torch.ones_like(seen)
+        self.share.append(true.max(1).values[seen & counted].detach())
+        weight = torch.full_like(least.detach(), FIRST_WEIGHT if t == 0 else 1.0)
+        self.weight.append(weight * counted)
         return best
 
     def losses(self) -> dict[str, Tensor]:

@@ -201,7 +201,8 @@ class Trainer:
         masks = np.concatenate([c.masks for c in clips], 1).astype(bool)
         clicks = torch.from_numpy(np.concatenate([c.clicks for c in clips]))[:, None]
         boxes = torch.from_numpy(np.concatenate([c.boxes for c in clips])).reshape(-1, 2, 2)
-        parts = (images, torch.from_numpy(masks), clicks, boxes, motion)
+        vague = torch.from_numpy(np.concatenate([c.vague for c in clips]))
+        parts = (images, torch.from_numpy(masks), clicks, boxes, vague, motion)
         return Batch(*(p.to(self.device) for p in parts))
 
     @torch.no_grad()
