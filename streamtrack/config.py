@@ -103,7 +103,8 @@ class OverlayConfig(_Section):
 class DisplayConfig(_Section):
     """What viewers see."""
 
-    align: Literal["exact"] = "exact"
+    align: Literal["auto", "predict", "exact"] = "auto"
+    budget_ms: Annotated[float, Field(gt=0, le=1000)] = 15.0
     overlay: OverlayConfig = OverlayConfig()
 
 

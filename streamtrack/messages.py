@@ -68,8 +68,15 @@ class StatsNow:
     age_ms: float
     """Arrival of the newest shown frame until it was handed to the viewers."""
     dropped: int
-    """Frames replaced by newer ones before use, since the stream began."""
+    """Frames nobody saw because newer ones took their place, since the stream began."""
     viewers: int
+    align: Literal["exact", "predict"] = "exact"
+    """Whether frames wait for their own masks, or the newest ones are carried onto them."""
+    display_ms: float = 0.0
+    """What aligning and drawing took for the newest shown frame."""
+    mask_age_ms: float = 0.0
+    """Arrival of the frame on which the shown masks were computed until they were handed to the
+    viewers; 0 when there are no masks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class TrackingThread:
     def _shut(self, lane: Lane) -> None:
         """Refuse what waits in a lane; the condition is held."""
         lane.closed = True
-        lane.engaged = lane.fresh = False
+        lane.idle()
         while lane.commands:
             refuse(lane.commands.popleft()[1], Busy(f"The stream {lane.stream_id} has ended."))
 
@@ -201,7 +201,7 @@ class TrackingThread:
             lane.tracking = None
         lane.names.clear()
         with self._changed:
-            lane.engaged = lane.fresh = False
+            lane.idle()
         lane.owner.on_device_failed(str(as_device_error(error)))
 
 

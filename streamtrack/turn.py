@@ -70,12 +70,13 @@ class Turn:
         self._clock = clock
         self._budget_ms = budget_ms
         self._undone = False
+        self._shown = False
 
     def serve(self) -> None:
         """Apply the commands and step the newest frame."""
         lane = self._lane
         with lane.changed:
-            newest, fresh = lane.newest, lane.fresh
+            newest, fresh, self._shown = lane.newest, lane.fresh, lane.newest_shown
             lane.fresh = False
             commands, lane.commands = lane.commands, deque()
             if newest is not None:
@@ -172,7 +173,7 @@ class Turn:
             if newest.row.frame_id > self._tracking.last_frame:
                 tracked = self._guarded(newest, rest, done)
             elif self._undone and not rest and (again := self._lane.owner.again(newest)):
-                newest, repeated = again, False
+                newest, repeated, self._shown = again, False, False
                 tracked = self._guarded(newest, rest, done)
             else:
                 tracked = self._guarded(None, rest, done)
@@ -185,7 +186,7 @@ class Turn:
         self._tracking.forget_before(self._lane.owner.oldest_kept())
         lane = self._lane
         lane.names = {key: name for key, name in lane.names.items() if key in tracked.objects}
-        lane.owner.on_outcome(Outcome(newest, tracked, dict(lane.names), repeated))
+        lane.owner.on_outcome(Outcome(newest, tracked, dict(lane.names), repeated, self._shown))
 
     def _step_ahead(
         self, newest: StreamFrame, waiting: Sequence[_Waiting]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -99,7 +100,7 @@ class FakeTrackingStream:
             )
             for object_id, frame in zip(prompted, frames, strict=True)
         )
-        return Tracked(self.index - 1, objects, prompted, applied, {"track": 1.0})
+        return Tracked(self.index - 1, objects, prompted, applied, {"track": self.tracker.step_ms})
 
     def pin(self, frame: int) -> bool:
         self.pinned.add(frame)
@@ -141,7 +142,7 @@ class FakeTrackingStream:
             object_id=object_id,
             state="tracked" if seen else "lost",
             mask=mask,
-            logits=np.zeros((4, 4), np.float32),
+            logits=_logits(mask),
             score=0.9 if seen else 0.1,
             predicted_iou=0.8,
             box=mask_box(mask),
@@ -167,6 +168,12 @@ class FakeTrackingStream:
         self.clicks.clear()
 
 
+def _logits(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Low-resolution logits of a mask."""
+    small = cv2.resize(mask.astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA)
+    return np.asarray(20 * small - 10, np.float32)
+
+
 class FakeTracker:
     """Opens FakeTrackingStreams; can be slow, refuse a prompt, or fail."""
 
@@ -175,6 +182,9 @@ class FakeTracker:
 
     def __init__(self, step_s: float = 0.0) -> None:
         self.step_s = step_s
+        """What a step really takes."""
+        self.step_ms = 1.0
+        """What it says it took."""
         self.fail: Exception | None = None
         self.refuse_in_step: Callable[[Sequence[Prompt]], bool] = lambda prompts: False
         self.hold: threading.Event | None = None

@@ -65,14 +65,20 @@ class Carrier:
             frames: how many frames are kept; results of older ones come too late. Pictures
                 are kept by reference.
             refine: whether masks are fitted to the picture, or moved by flow alone.
-            work_px: longer side of one object at working size; less is faster.
+            work_px: longer side of one object at working size; less is faster. Both may be
+                changed at any time: refine for the next frame, work_px for the next result.
         """
         self._flow = FlowWindow(frames=frames)
-        self._refine = refine
-        self._work_px = work_px
+        self.refine = refine
+        self.work_px = work_px
         self._pictures: OrderedDict[int, Picture] = OrderedDict()
         self._anchors: dict[int, _Anchor] = {}
         self._anchored_on: int | None = None
+
+    @property
+    def newest(self) -> int | None:
+        """The id of the newest frame."""
+        return self._flow.newest
 
     def add(self, frame_id: int, picture: Picture) -> bool:
         """Add the next frame; False when it does not continue the one before it (a cut).
@@ -99,7 +105,7 @@ class Carrier:
         if picture is None or (self._anchored_on is not None and frame_id < self._anchored_on):
             return False
         longest = max(
-            min(_MIN_WORK_PX, self._work_px), round(self._work_px / np.sqrt(max(1, len(logits))))
+            min(_MIN_WORK_PX, self.work_px), round(self.work_px / np.sqrt(max(1, len(logits))))
         )
         anchors = {
             object_id: _make_anchor(picture, one, self._flow.shape, longest)
@@ -141,7 +147,7 @@ class Carrier:
             return None
         work = _work_size(box, anchor.scale)
         x, y = _came_from(path, box, work, size, anchor)
-        if self._refine:
+        if self.refine:
             colours = _cut_out(picture, box, work)
             fitted = refit(anchor.known, colours, (x, y))
         else:

@@ -78,6 +78,8 @@ class Hub:
             ledger_s=config.window.ledger_s,
             window_s=config.window.seconds,
             window_bytes=config.window.max_bytes * 3 // 4,
+            align=config.display.align,
+            display_budget_ms=config.display.budget_ms,
             overlay=OverlaySettings(**config.display.overlay.model_dump()),
         )
 

@@ -321,6 +321,9 @@ class Stats(_Message):
     age_ms: float
     dropped: int
     viewers: int
+    align: Literal["exact", "predict"]
+    display_ms: float
+    mask_age_ms: float
 
 
 class EventMessage(_Model):
