@@ -17,10 +17,11 @@ _CAUGHT_UP = 12
 _LEVELS = ((WORK_PX, True), (128, True), (96, True), (96, False))
 """Working size and whether masks are fitted, best first; each takes about two thirds of the time
 of the one before, the last nearly none (measured, benchmarks/LOG.md 2026-11-21)."""
-_ROOM = 0.6
-"""Share of the budget below which the next better level is tried (guess)."""
-_PATIENCE = 30
-"""Frames between two changes of the level (guess)."""
+_FULL, _ROOM = 0.8, 0.5
+"""Shares of the budget: above the first on average the next level is taken, below the second the
+better one is tried. Single frames take up to one and a half times the average (measured)."""
+_HURRY, _PATIENCE = 10, 90
+"""Frames after a change of the level before it gets worse, and better (guess)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +50,8 @@ class Aligner:
         self._ahead: Result | None = None
         """Found on a frame that is still to be shown."""
         self._result: Result | None = None
-        self._carrier = Carrier()
-        self._level = 0
+        self._level = 1
+        self._carrier = Carrier(work_px=_LEVELS[1][0])
         self._since_change = 0
         self._mean_s = 0.0
 
@@ -84,12 +85,11 @@ class Aligner:
 
     def took(self, seconds: float) -> None:
         """Hear what a shown frame took; chooses how well the next ones are fitted."""
-        self._mean_s += 0.1 * (seconds - self._mean_s)
+        self._mean_s += 0.15 * (seconds - self._mean_s)
         self._since_change += 1
-        if self._since_change < _PATIENCE:
-            return
-        worse = self._mean_s > self._budget_s and self._level < len(_LEVELS) - 1
-        better = self._mean_s < _ROOM * self._budget_s and self._level > 0
+        load = self._mean_s / self._budget_s
+        worse = load > _FULL and self._level < len(_LEVELS) - 1 and self._since_change >= _HURRY
+        better = load < _ROOM and self._level > 0 and self._since_change >= _PATIENCE
         if worse or better:
             self._level += 1 if worse else -1
             self._since_change = 0
