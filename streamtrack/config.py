@@ -115,7 +115,9 @@ class VideoConfig(_Section):
     max_short_px: Annotated[int, Field(ge=64, le=4096)] = 720
     max_fps: Annotated[float, Field(gt=0, le=120)] = 30.0
     bitrate_bps: Annotated[int, Field(ge=100_000, le=50_000_000)] = 3_000_000
+    min_bitrate_bps: Annotated[int, Field(ge=50_000, le=50_000_000)] = 300_000
     max_bitrate_bps: Annotated[int, Field(ge=100_000, le=50_000_000)] = 6_000_000
+    encoder: Literal["auto", "x264", "nvenc"] = "auto"
 
 
 class LimitsConfig(_Section):

@@ -77,6 +77,10 @@ class StatsNow:
     mask_age_ms: float = 0.0
     """Arrival of the frame on which the shown masks were computed until they were handed to the
     viewers; 0 when there are no masks."""
+    encode_ms: float = 0.0
+    """What encoding the newest picture took."""
+    bitrate_bps: int = 0
+    """What the encoder aims at; 0 while nobody looks on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,10 @@ Message = ObjectsNow | StatsNow | Event
 
 class Viewer(Protocol):
     """Takes pictures; called on the display thread, must not wait."""
+
+    @property
+    def people(self) -> int:
+        """How many look on through it."""
 
     def show(self, shown: Shown) -> None:
         """Take the newest picture."""

@@ -214,12 +214,16 @@ class Display:
     def add_viewer(self, viewer: Viewer) -> None:
         """Show every next picture to a viewer, and the newest one as soon as can be."""
         self._viewers = (*self._viewers, viewer)
-        newest = self._newest
-        if newest is not None and len(self._viewers) == 1:
-            if (frame := self._again(newest.frame)) is not None:
-                self.show(frame, newest.objects)
+        if len(self._viewers) == 1:
+            self.refresh()
         elif self._shown is not None:
             viewer.show(self._shown)
+
+    def refresh(self) -> None:
+        """Show the newest picture once more, as a new frame, unless a newer one has come."""
+        newest = self._newest
+        if newest is not None and (frame := self._again(newest.frame)) is not None:
+            self.show(frame, newest.objects)
 
     def remove_viewer(self, viewer: Viewer) -> None:
         """Show a viewer nothing more."""

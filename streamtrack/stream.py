@@ -291,7 +291,7 @@ class Stream:
     @property
     def viewers(self) -> int:
         """How many viewers look on."""
-        return len(self._display.viewers)
+        return sum(viewer.people for viewer in self._display.viewers)
 
     @property
     def objects(self) -> ObjectsNow:
@@ -311,6 +311,10 @@ class Stream:
     def add_viewer(self, viewer: Viewer) -> None:
         """Show every next picture to a viewer, and the newest one as soon as can be."""
         self._display.add_viewer(viewer)
+
+    def refresh(self) -> None:
+        """Show the newest picture once more, unless a newer one comes anyway."""
+        self._display.refresh()
 
     def remove_viewer(self, viewer: Viewer) -> None:
         """Show a viewer nothing more."""

@@ -33,6 +33,8 @@ class Keeper:
     def show(self, shown: Shown) -> None:
         self.shown.append(shown)
 
+    people = 1
+
     def locate(self, rtp: int) -> int | None:
         return None
 

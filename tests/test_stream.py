@@ -33,6 +33,8 @@ class Watcher:
     def show(self, shown: Shown) -> None:
         self.shown.put(shown)
 
+    people = 1
+
     def locate(self, rtp: int) -> int | None:
         return rtp - 1000
 

@@ -324,6 +324,8 @@ class Stats(_Message):
     align: Literal["exact", "predict"]
     display_ms: float
     mask_age_ms: float
+    encode_ms: float
+    bitrate_bps: int
 
 
 class EventMessage(_Model):
