@@ -71,6 +71,11 @@ class Encoder:
         self._fps = fps
         self._codec: VideoCodecContext | None = None
 
+    @property
+    def codec(self) -> str | None:
+        """Name of FFmpeg's codec in use; None before the first picture."""
+        return None if self._codec is None else self._codec.name
+
     def retarget(self, bitrate_bps: float) -> bool:
         """Aim at another bitrate, within the settings' bounds; False when it is near enough.
 

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 KEY_INTERVAL_S = 0.3
 """Key frames on demand are at least so far apart."""
+PACE_S = 5.0
+"""The encoder hears this often how many pictures come (guess)."""
 STILL_S = 0.1
 """A source that gave no picture for so long is shown again when somebody needs a key frame."""
 _RISE = 1.15
@@ -67,6 +69,7 @@ class Broadcast:
         self._target_bps = float(settings.bitrate_bps)
         self._wants_key = threading.Event()
         self._last_key = float("-inf")
+        self._paced = clock()
         self._encode_s = 0.0
         self._key_frames = 0
         self._sent_bytes = 0
@@ -151,6 +154,7 @@ class Broadcast:
         """Encode the newest pictures until the slot is closed."""
         encoder = Encoder(self._settings, self._stream.meters["in"].rate() or 30.0)
         encoder.retarget(self._target_bps)
+        self._paced = self._clock()
         while not slot.closed:
             shown = slot.get(STILL_S)
             try:
@@ -165,7 +169,9 @@ class Broadcast:
         """Encode a picture and hand it on."""
         begun = self._clock()
         encoder.retarget(self._target_bps)
-        encoder.repace(self._stream.meters["out"].rate())
+        if begun - self._paced > PACE_S:
+            self._paced = begun
+            encoder.repace(self._stream.meters["out"].rate())
         key = self._wants_key.is_set() and begun - self._last_key >= KEY_INTERVAL_S
         if key:
             self._wants_key.clear()
