@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -46,6 +46,11 @@ class TrackingStreamLike(Protocol):
 
     def apply(self, prompts: Sequence[Prompt]) -> Tracked:
         """Apply prompts on frames that were stepped or shown, without a new one."""
+
+    def correct(
+        self, frame: int, masks: Mapping[int, NDArray[np.bool_]], budget_ms: float | None = None
+    ) -> Tracked:
+        """Take a better model's masks of an earlier frame, and follow their objects to now."""
 
     def pin(self, frame: int) -> bool:
         """Keep a frame for prompts until it is unpinned."""
@@ -120,6 +125,9 @@ class LaneOwner(Protocol):
     def again(self, frame: StreamFrame) -> StreamFrame | None:
         """Return the newest picture as a new frame; None when a newer one came."""
 
+    def on_passed(self, frame: StreamFrame, tracked: Tracked) -> None:
+        """Hear of a frame that was stepped on the way to the newest."""
+
     def on_outcome(self, outcome: Outcome) -> None:
         """Take the result of a step."""
 
@@ -141,6 +149,8 @@ class Lane:
     """Frames go through the tracker rather than straight to the display."""
     closed: bool = False
     commands: deque[tuple[Command, Answer]] = field(default_factory=deque)
+    corrections: dict[int, dict[int, NDArray[np.bool_]]] = field(default_factory=dict)
+    """Masks of a better model, (H, W) by frame and object."""
     served: int = 0
     dropped: int = 0
     """Frames replaced before the tracker took them, which nobody saw."""
@@ -173,6 +183,18 @@ class Lane:
             self.fresh = True
             self.changed.notify()
             return "behind" if behind else "taken"
+
+    def correct(self, frame_id: int, masks: Mapping[int, NDArray[np.bool_]]) -> None:
+        """Leave a better model's masks of a frame; newer ones of the same objects win."""
+        with self.changed:
+            if self.closed or not masks:
+                return
+            for known in self.corrections.values():
+                for object_id in masks:
+                    known.pop(object_id, None)
+            kept = {key: one for key, one in self.corrections.items() if one}
+            self.corrections = {**kept, frame_id: {**kept.get(frame_id, {}), **masks}}
+            self.changed.notify()
 
     def idle(self) -> None:
         """Let frames go straight to the display; the condition is held."""

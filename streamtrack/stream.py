@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtrack.aligning import Result
+from streamtrack.cascade import Cascade
 from streamtrack.commands import StreamFrame
 from streamtrack.display.overlay import OverlaySettings
 from streamtrack.fitting import FrameRateLimit, RateMeter, fit_picture
@@ -33,7 +34,8 @@ from streamtrack.messages import (
     Viewer,
 )
 from streamtrack.showing import Align, Display
-from streamtrack.telling import object_now, overlay_object, timings
+from streamtrack.telling import object_now, overlay_object, timings, without
+from streamtrack.tracking.prompts import Tracked
 from streamtrack.tracking_thread import TrackingThread
 
 logger = logging.getLogger(__name__)
@@ -73,9 +75,19 @@ class Stream:
         tracking: TrackingThread,
         options: StreamOptions | None = None,
         *,
+        corrector: TrackingThread | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin to serve; frames come by ingest()."""
+        """Begin to serve; frames come by ingest().
+
+        Args:
+            stream_id: names it.
+            kind: whether it is opened here or published.
+            tracking: follows the objects.
+            options: how pictures are treated.
+            corrector: a better, slower model that corrects them.
+            clock: monotonic seconds.
+        """
         self.id = stream_id
         self.kind = kind
         self.state: StreamState = "connecting"
@@ -112,6 +124,7 @@ class Stream:
         self._mask_age_s = 0.0
         self._tracking = tracking
         self._lane: Lane = tracking.open_lane(stream_id, self)
+        self._cascade = Cascade(self, stream_id, corrector, self._lane) if corrector else None
         self._closed = False
 
     def close(self, timeout: float = 2.0) -> None:
@@ -119,6 +132,8 @@ class Stream:
         if self._closed:
             return
         self._closed = True
+        if self._cascade is not None:
+            self._cascade.close()
         self._tracking.close_lane(self._lane)
         self._tell(Event("stream_ended", {"stream": self.id}))
         self._display.close(timeout)
@@ -132,6 +147,8 @@ class Stream:
         self.meters["in"].tick()
         picture = fit_picture(frame.picture, self.options.max_long_px, self.options.max_short_px)
         stream_frame = self._identified(picture, frame.arrival, frame.size, frame.epoch)
+        if self._cascade is not None:
+            self._cascade.offer(stream_frame)
         display = self._display
         predicted = display.predicting
         offered = self._lane.offer(stream_frame, shown=predicted, shown_behind=display.may_predict)
@@ -213,16 +230,20 @@ class Stream:
 
     # Results, on the tracking thread
 
+    def on_passed(self, frame: StreamFrame, tracked: Tracked) -> None:
+        """Nothing: the newest frame's result follows."""
+
     def on_outcome(self, outcome: Outcome) -> None:
         """Show a stepped frame with its objects and tell the listeners about them."""
         self.meters["tracker"].tick()
-        tracked = outcome.tracked
-        self._step_ms = sum(timings(tracked.notes))
+        self._step_ms = sum(timings(outcome.tracked.notes))
+        found = outcome.tracked.objects
+        if self._cascade is not None:
+            found = without(found, self._cascade.lost)
         objects = tuple(
-            overlay_object(one, outcome.names.get(one.object_id, ""))
-            for one in tracked.objects.values()
+            overlay_object(one, outcome.names.get(one.object_id, "")) for one in found.values()
         )
-        logits = {key: one.logits for key, one in tracked.objects.items() if one.state == "tracked"}
+        logits = {key: one.logits for key, one in found.items() if one.state == "tracked"}
         self._display.pace(self._step_ms, 1000 / max(self.meters["in"].rate(), 1.0))
         self._display.found(Result(outcome.frame, objects, logits))
         age_s = self._clock() - outcome.frame.row.t_capture
@@ -235,8 +256,7 @@ class Stream:
             self._display.show(frame, objects)
         masks = any(listener.wants_masks for listener in self._listeners)
         told = tuple(
-            object_now(one, outcome.names.get(one.object_id, ""), masks)
-            for one in tracked.objects.values()
+            object_now(one, outcome.names.get(one.object_id, ""), masks) for one in found.values()
         )
         before = {one.object_id: one.state for one in self._objects.objects}
         self._objects = ObjectsNow(outcome.frame.row.frame_id, told)
@@ -306,7 +326,10 @@ class Stream:
 
     def submit(self, command: Command) -> Answer:
         """Queue a command for the tracker (see Lane.submit)."""
-        return self._lane.submit(command)
+        answer = self._lane.submit(command)
+        if self._cascade is not None:
+            self._cascade.watch(command, answer)
+        return answer
 
     def add_viewer(self, viewer: Viewer) -> None:
         """Show every next picture to a viewer, and the newest one as soon as can be."""

@@ -112,6 +112,7 @@ class TrackingThread:
         """Refuse what waits in a lane; the condition is held."""
         lane.closed = True
         lane.idle()
+        lane.corrections.clear()
         while lane.commands:
             refuse(lane.commands.popleft()[1], Busy(f"The stream {lane.stream_id} has ended."))
 
@@ -176,7 +177,9 @@ class TrackingThread:
                 self._lanes = [lane for lane in self._lanes if not lane.closed]
                 if self._closing:
                     return None
-                ready = [lane for lane in self._lanes if lane.fresh or lane.commands]
+                ready = [
+                    lane for lane in self._lanes if lane.fresh or lane.commands or lane.corrections
+                ]
                 if ready:
                     break
                 self._changed.wait()
@@ -191,6 +194,7 @@ class TrackingThread:
         """Answer every command with the reason why there is no model."""
         with self._changed:
             lane.fresh = False
+            lane.corrections.clear()
             while lane.commands:
                 reason = self.error or DeviceError("No model is loaded.")
                 refuse(lane.commands.popleft()[1], reason)

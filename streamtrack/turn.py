@@ -79,6 +79,7 @@ class Turn:
             newest, fresh, self._shown = lane.newest, lane.fresh, lane.newest_shown
             lane.fresh = False
             commands, lane.commands = lane.commands, deque()
+            corrections, lane.corrections = lane.corrections, {}
             if newest is not None:
                 lane.engaged = not lane.closed
         had_commands = bool(commands)
@@ -87,7 +88,10 @@ class Turn:
         finally:
             with lane.changed:
                 lane.commands.extendleft(reversed(commands))
-        if newest is not None and (fresh or had_commands):
+        if self._tracking.object_ids:
+            for frame_id, masks in sorted(corrections.items()):
+                self._tracking.correct(frame_id, masks, self._budget_ms)
+        if newest is not None and (fresh or had_commands or corrections):
             self._advance(newest, waiting, fresh=fresh)
         with lane.changed:
             lane.engaged = bool(self._tracking.object_ids) and not lane.closed
@@ -130,7 +134,7 @@ class Turn:
             raise PromptTooOld(
                 f"The frame {click.frame_id} under this click is not kept any more; click again."
             )
-        if click.object_id is not None:
+        if click.object_id is not None and not click.adopted:
             self._known(click.object_id)
         number = frame.row.frame_id
         passed = number <= self._tracking.last_frame
@@ -205,6 +209,7 @@ class Turn:
             frame_id = min(ahead)
             group = [one for one in waiting if one.frame.row.frame_id == frame_id]
             tracked = self._guarded(group[0].frame, group, done)
+            self._lane.owner.on_passed(group[0].frame, tracked)
             later = min((i for i in ahead if i > frame_id), default=newest.row.frame_id)
             begin = self._clock()
             mode: ReplayMode = "replayed" if self._catch_up(frame_id, later, tracked) else "jumped"

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -41,6 +41,8 @@ class FakeTrackingStream:
         self.last_frame = -1
         self.pictures: dict[int, NDArray[np.uint8]] = {}
         self.pinned: set[int] = set()
+        self.corrections: list[tuple[int, set[int]]] = []
+        """Frame and objects of each."""
         self.shown: Callable[[int], NDArray[np.uint8] | None] = lambda frame: None
 
     @property
@@ -101,6 +103,13 @@ class FakeTrackingStream:
             for object_id, frame in zip(prompted, frames, strict=True)
         )
         return Tracked(self.index - 1, objects, prompted, applied, {"track": self.tracker.step_ms})
+
+    def correct(
+        self, frame: int, masks: Mapping[int, NDArray[np.bool_]], budget_ms: float | None = None
+    ) -> Tracked:
+        assert all(mask.shape == self._picture(frame).shape[:2] for mask in masks.values())
+        self.corrections.append((frame, set(masks)))
+        return self._tracked((), [])
 
     def pin(self, frame: int) -> bool:
         self.pinned.add(frame)

@@ -18,6 +18,7 @@ from streamtrack.errors import (
 )
 from streamtrack.lane import COMMANDS_KEPT, Lane, Outcome
 from streamtrack.media.ledger import LedgerRow
+from streamtrack.tracking.prompts import Tracked
 from streamtrack.tracking_thread import TrackingLimits, TrackingThread
 from tests.fakes import DEVICE_GONE, FakeTracker, scene
 
@@ -45,6 +46,9 @@ class Owner:
 
     def again(self, frame: StreamFrame) -> StreamFrame | None:
         return None
+
+    def on_passed(self, frame: StreamFrame, tracked: Tracked) -> None:
+        pass
 
     def on_outcome(self, outcome: Outcome) -> None:
         self.outcomes.put(outcome)

@@ -57,11 +57,20 @@ class Hub:
         config: Config,
         tracking: TrackingThread,
         *,
+        companion: TrackingThread | None = None,
         open_with: OpenSource = open_configured,
     ) -> None:
-        """Prepare; start() opens the sources."""
+        """Prepare; start() opens the sources.
+
+        Args:
+            config: what is served.
+            tracking: the model.
+            companion: a faster one that follows every frame and is corrected by it.
+            open_with: opens a configured source.
+        """
         self.config = config
         self.tracking = tracking
+        self.companion = companion
         self.gate = Gate(config.server)
         self.metrics = Metrics(self.reading)
         self.loop_lag_s = 0.0
@@ -97,6 +106,8 @@ class Hub:
         """Load the model and open the configured sources; returns at once."""
         raise_bitrates(self.config.video.bitrate_bps, self.config.video.max_bitrate_bps)
         self.tracking.start()
+        if self.companion is not None:
+            self.companion.start()
         for stream_id, source in self.config.sources.items():
             self._open(stream_id, source)
         self._spawn(self._tick(), "tick")
@@ -113,7 +124,10 @@ class Hub:
 
     def _new_stream(self, stream_id: str, kind: StreamKind) -> Stream:
         """Make a stream and count it in."""
-        stream = Stream(stream_id, kind, self.tracking, self._options)
+        followed_by, corrector = self.companion or self.tracking, None
+        if self.companion is not None:
+            corrector = self.tracking
+        stream = Stream(stream_id, kind, followed_by, self._options, corrector=corrector)
         stream.on_latency = self.metrics.latency_of(stream_id)
         self.streams[stream_id] = stream
         self.broadcasts[stream_id] = Broadcast(stream, self._encoding)
@@ -134,7 +148,8 @@ class Hub:
         ends += [asyncio.to_thread(capture.close) for capture in self.captures.values()]
         await self._bounded(ends)
         await self._bounded([asyncio.to_thread(one.close) for one in self.streams.values()])
-        await self._bounded([asyncio.to_thread(self.tracking.close)])
+        threads = [one for one in (self.tracking, self.companion) if one is not None]
+        await self._bounded([asyncio.to_thread(one.close) for one in threads])
         self.streams.clear()
 
     async def _bounded(self, ends: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -1,7 +1,7 @@
 """One video: its objects, their bounded memories, and the frames prompts may still name."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -160,6 +160,43 @@ class TrackingStream:
         applied = _applied(outcomes)
         ids = tuple(one.object_id for one in applied)
         self._last = Tracked(self._last.index, self._last.objects | objects, ids, applied, times)
+        return self._last
+
+    def correct(
+        self, frame: int, masks: Mapping[int, NDArray[np.bool_]], budget_ms: float | None = None
+    ) -> Tracked:
+        """Take a better model's masks of an earlier frame, and follow their objects to now.
+
+        What the objects remembered before counts no more. A correction is no prompt: `undo`
+        does not take it back, but with the prompt before it. Objects that are unknown or were
+        prompted since, and frames that are gone, are passed over.
+
+        Args:
+            frame: the frame's number.
+            masks: (H, W) bool at the frame's size, by object id; not empty.
+            budget_ms: what following the objects again may take, all together.
+
+        Returns:
+            The newest frame's objects.
+
+        Raises:
+            DeviceError: the device failed; nothing has changed.
+        """
+        past, newest = self._find(frame), self._history.find(self._last_frame)
+        wanted = {key: one for key, one in masks.items() if key in self._objects and one.any()}
+        if past is None or newest is None or not wanted:
+            return self._last
+        share_ms = None if budget_ms is None else budget_ms / len(wanted)
+        times: dict[str, float] = {}
+        with self._segmenter.running(), _timed(times, "correct"):
+            tried = {
+                key: self._applier.correct(key, self._objects[key], past, mask, share_ms)
+                for key, mask in wanted.items()
+            }
+            outcomes = {key: one for key, one in tried.items() if one is not None}
+            objects = self._results(newest, {}, outcomes, {})
+        self._commit(outcomes)
+        self._last = Tracked(self._last.index, self._last.objects | objects, notes=times)
         return self._last
 
     def pin(self, frame: int) -> bool:
