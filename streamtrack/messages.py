@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtrack.display.overlay import OverlayObject
 from streamtrack.media.ledger import LedgerRow
 from streamtrack.tracking.prompts import ObjectState
 
@@ -29,6 +30,8 @@ class Shown:
     row: LedgerRow
     planes: NDArray[np.uint8]
     """(H * 3 / 2, W) uint8 yuv420p (BT.601): the Y plane, then U and V."""
+    objects: tuple[OverlayObject, ...] = ()
+    """What is drawn in it."""
 
 
 @dataclass(frozen=True, slots=True)

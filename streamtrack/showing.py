@@ -179,7 +179,7 @@ class Display:
         """Draw the overlay and convert for the encoders."""
         picture = draw_overlay(composition.frame.picture, composition.objects or (), self.overlay)
         planes = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
-        return Shown(composition.frame.row, planes)
+        return Shown(composition.frame.row, planes, composition.objects or ())
 
     # Viewers and queries
 

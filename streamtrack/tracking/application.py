@@ -18,7 +18,7 @@ from torch import Tensor
 from streamtrack.tracking.history import History, PastFrame, PastObject
 from streamtrack.tracking.memory import MemoryBank, MemoryView
 from streamtrack.tracking.preprocess import mask_to_input, to_image, to_input_points
-from streamtrack.tracking.prompts import ReplayMode, TrackedObject
+from streamtrack.tracking.prompts import Applied, ReplayMode, TrackedObject
 from streamtrack.tracking.results import to_objects
 from streamtrack.tracking.segmenter import Features, PointInput, Segmentation, Segmenter
 from streamtrack.tracking.validation import CheckedPrompt
@@ -367,3 +367,18 @@ def _without_prompted(bank: MemoryBank, index: int) -> MemoryBank:
     twin = bank.copy()
     twin.drop_prompted(index)
     return twin
+
+
+def applied_prompts(outcomes: dict[int, Outcome]) -> tuple[Applied, ...]:
+    """Return what was done with each prompt, in the order the prompts were given."""
+    done: dict[int, Applied] = {}
+    for object_id, outcome in outcomes.items():
+        for order, (item, _) in outcome.prompted.items():
+            done[order] = Applied(
+                object_id,
+                item.past.frame,
+                outcome.mode,
+                outcome.replayed_frames,
+                outcome.rendered[order],
+            )
+    return tuple(done[order] for order in sorted(done))

@@ -9,12 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtrack.errors import PromptError, PromptTooOld, TooManyObjects, UnknownObject
-from streamtrack.tracking.application import Applier, Costs, Followed, Item, Outcome
+from streamtrack.tracking.application import (
+    Applier,
+    Costs,
+    Followed,
+    Item,
+    Outcome,
+    applied_prompts,
+)
 from streamtrack.tracking.history import History, PastFrame, PastObject
-from streamtrack.tracking.prompts import Applied, Prompt, Tracked, TrackedObject
+from streamtrack.tracking.prompts import Prompt, Tracked, TrackedObject
 from streamtrack.tracking.results import to_objects
 from streamtrack.tracking.segmenter import Segmentation, Segmenter
-from streamtrack.tracking.validation import CheckedPrompt, check_prompt, check_totals
+from streamtrack.tracking.validation import CheckedPrompt, check_picture, check_prompt, check_totals
 
 Picture = NDArray[np.uint8]
 Checked = list[tuple[int, PastFrame, CheckedPrompt]]
@@ -101,7 +108,7 @@ class TrackingStream:
             PromptError: a prompt cannot be applied; nothing has changed.
             DeviceError: the device failed; nothing has changed.
         """
-        _check_picture(picture)
+        check_picture(picture)
         number = self._last_frame + 1 if frame is None else frame
         if number <= self._last_frame:
             raise PromptError(
@@ -126,7 +133,7 @@ class TrackingStream:
         self._objects = present
         self._commit(outcomes)
         self._last_frame = number
-        applied = _applied(outcomes)
+        applied = applied_prompts(outcomes)
         ids = tuple(one.object_id for one in applied)
         self._last = Tracked(self.index, objects, ids, applied, times)
         return self._last
@@ -157,7 +164,7 @@ class TrackingStream:
             outcomes = self._apply(checked, self._objects, times)
             objects = self._results(newest, {}, outcomes, times)
         self._commit(outcomes)
-        applied = _applied(outcomes)
+        applied = applied_prompts(outcomes)
         ids = tuple(one.object_id for one in applied)
         self._last = Tracked(self._last.index, self._last.objects | objects, ids, applied, times)
         return self._last
@@ -377,29 +384,6 @@ class TrackingStream:
                     self._history.add(past)
                 past.objects[object_id] = kept
         self._history.evict()
-
-
-def _applied(outcomes: dict[int, Outcome]) -> tuple[Applied, ...]:
-    """Return what was done with each prompt, in the order the prompts were given."""
-    done: dict[int, Applied] = {}
-    for object_id, outcome in outcomes.items():
-        for order, (item, _) in outcome.prompted.items():
-            done[order] = Applied(
-                object_id,
-                item.past.frame,
-                outcome.mode,
-                outcome.replayed_frames,
-                outcome.rendered[order],
-            )
-    return tuple(done[order] for order in sorted(done))
-
-
-def _check_picture(picture: Picture) -> None:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise PromptError(
-            f"The picture is {picture.dtype} of shape {picture.shape}, but must be uint8 of shape "
-            "(H, W, 3), RGB; convert it."
-        )
 
 
 @contextmanager
