@@ -58,6 +58,13 @@ class Metrics(Collector):
             buckets=BUCKETS_S,
             registry=self.registry,
         )
+        self._glass = Histogram(
+            "streamtrack_glass_to_glass_seconds",
+            "From a frame's arrival to its display at a viewer.",
+            ("stream",),
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
         self._clicks = Histogram(
             "streamtrack_click_latency_seconds",
             "From a click's coming to its mask.",
@@ -65,6 +72,10 @@ class Metrics(Collector):
             buckets=BUCKETS_S,
             registry=self.registry,
         )
+
+    def seen(self, stream_id: str, seconds: float) -> None:
+        """Note how long a frame took from its arrival here to a viewer's display."""
+        self._glass.labels(stream_id).observe(seconds)
 
     def latency_of(self, stream_id: str) -> Callable[[str, float], None]:
         """Return a function that notes (stage, seconds) of a stream."""
@@ -82,6 +93,7 @@ class Metrics(Collector):
         """Drop the latencies of a stream that has ended: labels stay bounded."""
         self._latency.remove_by_labels({"stream": stream_id})
         self._clicks.remove_by_labels({"stream": stream_id})
+        self._glass.remove_by_labels({"stream": stream_id})
 
     def text(self) -> bytes:
         """Return the Prometheus exposition."""
