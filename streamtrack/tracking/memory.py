@@ -186,6 +186,8 @@ class MemoryBank:
     def _trace(self, index: int) -> Trace | None:
         """Return the trace of the newest frame before `index`."""
         kept = {t: p.memory for t, p in self._prompted.items() if t < index}
+        if self._correction is not None and self._correction[0] < index:
+            kept[self._correction[0]] = self._correction[1]
         kept.update({t: memory for t, memory in self._recent.items() if t < index})
         return kept[max(kept)].trace if kept else None
 

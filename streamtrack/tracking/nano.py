@@ -12,7 +12,7 @@ from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamtrack.tracking.nano_parts import (
@@ -56,6 +56,8 @@ class Nano(SAM2Base):
             pred_obj_scores=True,
             pred_obj_scores_mlp=True,
         )
+        # Logits of a mask that flow carries and trusts; the decoder adds what it knows better.
+        self.prior_gain = nn.Parameter(torch.tensor(4.0))
         # SAM2Base reads it even where there are no object pointers
         self.register_buffer("no_obj_ptr", torch.zeros(1, self.hidden_dim), persistent=False)
 
@@ -94,6 +96,8 @@ class Nano(SAM2Base):
             repeat_image=False,
             high_res_features=high_res_features,
         )
+        if prior is not None:
+            masks = masks + self.prior_gain * (prior[:, :1] * prior[:, 1:])
         return masks, ious, tokens, scores
 
     def _forward_sam_heads(
