@@ -18,7 +18,8 @@ from streamtrack.tracking.memory import MemoryBank, MemoryView
 from streamtrack.tracking.preprocess import mask_to_input, to_image, to_input_points
 from streamtrack.tracking.prompts import ReplayMode, TrackedObject
 from streamtrack.tracking.results import to_objects
-from streamtrack.tracking.segmenter import Features, PointInput, Segmentation, Segmenter
+from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.validation import CheckedPrompt
 
 

@@ -13,7 +13,8 @@ from streamtrack.tracking.application import Applier, Costs, Followed, Item, Out
 from streamtrack.tracking.history import History, PastFrame, PastObject
 from streamtrack.tracking.prompts import Applied, Prompt, Tracked, TrackedObject
 from streamtrack.tracking.results import to_objects
-from streamtrack.tracking.segmenter import Segmentation, Segmenter
+from streamtrack.tracking.segmentation import Segmentation
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.validation import CheckedPrompt, check_prompt, check_totals
 
 Picture = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from torch import Tensor
 from streamtrack.masks import mask_box
 from streamtrack.tracking.preprocess import to_masks
 from streamtrack.tracking.prompts import TrackedObject
-from streamtrack.tracking.segmenter import Segmentation
+from streamtrack.tracking.segmentation import Segmentation
 
 
 def to_objects(

@@ -9,7 +9,6 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import sam2  # noqa: F401  (registers its model configurations with hydra)
 import torch
@@ -23,62 +22,15 @@ from torch import Tensor
 
 from streamtrack.errors import CheckpointError, ConfigError
 from streamtrack.tracking.devices import device_errors
+from streamtrack.tracking.lean import Lean
+from streamtrack.tracking.lean_readout import ObjectMemory
 from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED, FrameMemory, MemoryView
+from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
 
 logger = logging.getLogger(__name__)
 
 _MASK_LOGIT_LIMIT = 32.0  # clamp of a previous mask given as prompt (sam2_video_predictor.py:244)
 _SIZE_STEP = 32  # coarsest stride of every trunk
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Features:
-    """One frame's image features, finest first, as SAM 2 flattens them."""
-
-    maps: tuple[Tensor, ...]
-    """Each (h*w, 1, C)."""
-    positions: tuple[Tensor, ...]
-    """Each (h*w, 1, C): position code of the map beside it."""
-    sizes: tuple[tuple[int, int], ...]
-    """Each (h, w)."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the maps; positions are constants of the model."""
-        return sum(one.numel() * one.element_size() for one in self.maps)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Segmentation:
-    """The decoder's answer for one object on one frame."""
-
-    logits: Tensor
-    """(1, 1, h, w) float32 low-resolution mask logits."""
-    high_logits: Tensor
-    """(1, 1, S, S) float32 mask logits at the model's input size."""
-    pointer: Tensor
-    """(1, D)."""
-    object_score: Tensor
-    """(1, 1) logit."""
-    predicted_iou: Tensor
-    """(1,) of the mask chosen."""
-    candidates: Tensor | None
-    """(3, h, w) logits, best predicted IoU first, when the decoder offered three."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PointInput:
-    """Clicks and box corners in the model's input pixels."""
-
-    coords: Tensor
-    """(1, N, 2) float32, (x, y)."""
-    labels: Tensor
-    """(1, N) int32: 0 background, 1 foreground, 2 and 3 box corners."""
-
-    def joined(self, more: "PointInput") -> "PointInput":
-        """Return these points followed by `more`."""
-        coords = torch.cat([self.coords, more.coords], dim=1)
-        return PointInput(coords, torch.cat([self.labels, more.labels], dim=1))
 
 
 def build_sam2(config: str, *, image_size: int) -> SAM2Base:
@@ -150,7 +102,8 @@ class Segmenter:
             model: in eval mode.
             device: "cpu", "cuda", "cuda:N" or "mps".
             dtype: float32, or bfloat16/float16 for autocast.
-            batched: step objects together; False is the exact reference path.
+            batched: step objects together, with the lean model where there is one; False is the
+                exact reference path.
 
         Raises:
             DeviceError: the device cannot hold the model.
@@ -160,7 +113,10 @@ class Segmenter:
         self.batched = batched
         with device_errors(device):
             self._model = model.to(self.device).eval()
+            self._lean = self._build_lean() if batched else None
         self._memory_position: Tensor | None = None  # constant of the model, (h*w, 1, C)
+        if self._lean is not None:
+            self._memory_position = self._lean.memory_position
 
     @property
     def image_size(self) -> int:
@@ -187,8 +143,16 @@ class Segmenter:
         with device_errors(str(self.device)), torch.inference_mode(), mixed:
             yield
 
+    def _build_lean(self) -> Lean | None:
+        known = self.device.type in ("cpu", "cuda") and self.dtype != torch.float16
+        if not known or not Lean.suits(self._model):
+            return None
+        return Lean(self._model, device=self.device, dtype=self.dtype)
+
     def encode(self, image: Tensor) -> Features:
         """Return the features of one normalised image, (3, S, S) float32."""
+        if self._lean is not None:
+            return self._lean.encode(image)
         encoded = self._model.forward_image(image[None].to(self.device))
         _, maps, positions, sizes = self._model._prepare_backbone_features(encoded)
         return Features(tuple(maps), tuple(positions), tuple(sizes))
@@ -247,20 +211,7 @@ class Segmenter:
         """
         memories = []
         for group in self._chunks(list(found)):
-            high = torch.cat([one.high_logits for one in group])
-            if prompted:
-                side = self.image_size
-                low = torch.cat([one.logits for one in group])
-                high = F.interpolate(low, size=(side, side), mode="bilinear", align_corners=False)
-            encoded, positions = self._model._encode_new_memory(
-                current_vision_feats=[m.expand(-1, len(group), -1) for m in features.maps],
-                feat_sizes=list(features.sizes),
-                pred_masks_high_res=high,
-                object_score_logits=torch.cat([one.object_score for one in group]),
-                is_mask_from_pts=prompted,
-            )
-            if self._memory_position is None:
-                self._memory_position = positions[-1][:1].flatten(2).permute(2, 0, 1).clone()
+            encoded = self._remember(features, group, prompted)
             stored = encoded.to(torch.bfloat16)  # always, even in fp32: sam2_video_predictor.py:781
             memories += [
                 FrameMemory(stored[i : i + 1].clone(), one.pointer.clone())
@@ -268,9 +219,34 @@ class Segmenter:
             ]
         return memories
 
+    def _remember(self, features: Features, group: list[Segmentation], prompted: bool) -> Tensor:
+        """Return (B, C, h, w) memory features."""
+        low = torch.cat([one.logits for one in group])
+        scores = torch.cat([one.object_score for one in group])
+        if self._lean is not None:
+            binary = prompted and self._model.binarize_mask_from_pts_for_mem_enc
+            return self._lean.remember(features, low, scores, binary=binary)
+        high = [one.high_logits for one in group if one.high_logits is not None]
+        if prompted or len(high) < len(group):
+            size = (self.image_size, self.image_size)
+            high = [F.interpolate(low, size=size, mode="bilinear", align_corners=False)]
+        encoded: Tensor
+        encoded, positions = self._model._encode_new_memory(
+            current_vision_feats=[m.expand(-1, len(group), -1) for m in features.maps],
+            feat_sizes=list(features.sizes),
+            pred_masks_high_res=torch.cat(high),
+            object_score_logits=scores,
+            is_mask_from_pts=prompted,
+        )
+        if self._memory_position is None:
+            self._memory_position = positions[-1][:1].flatten(2).permute(2, 0, 1).clone()
+        return encoded
+
     def _groups(self, views: Sequence[MemoryView]) -> list[list[int]]:
         if not self.batched:
             return [[i] for i in range(len(views))]
+        if self._lean is not None:
+            return [list(range(len(views)))]
         by_shape: dict[tuple[int, int], list[int]] = {}
         for i, view in enumerate(views):
             by_shape.setdefault(view.shape, []).append(i)
@@ -282,8 +258,14 @@ class Segmenter:
         return [[one] for one in found]
 
     def _attend(self, features: Features, views: Sequence[MemoryView]) -> Tensor:
-        """Return features conditioned on memories of equal shape, (B, C, h, w)."""
+        """Return features conditioned on memories, (B, C, h, w).
+
+        The reference path takes only memories of equal shape together.
+        """
         tokens = [self._tokens(view) for view in views]
+        if self._lean is not None:
+            memories = [ObjectMemory(m[:, 0], p[:, 0], count) for m, p, count in tokens]
+            return self._lean.condition(features, memories)
         memory = torch.cat([memory for memory, _, _ in tokens], dim=1)  # (M, B, C)
         position = torch.cat([position for _, position, _ in tokens], dim=1)
         batch = len(views)
@@ -345,13 +327,17 @@ class Segmenter:
     ) -> list[Segmentation]:
         """Run the mask decoder on (B, C, h, w) conditioned features."""
         batch = len(conditioned)
-        inputs = None
+        inputs: dict[str, Tensor] | None = None
         if points is not None:
             inputs = {
                 "point_coords": points.coords.to(self.device),
                 "point_labels": points.labels.to(self.device),
             }
         several = self._model._use_multimask(initial, inputs)
+        if self._lean is not None:
+            return self._lean.decode(
+                features, conditioned, points=points, previous=previous, several=several
+            )
         outputs = self._model._forward_sam_heads(
             backbone_features=conditioned,
             point_inputs=inputs,
