@@ -9,11 +9,12 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from streamtrack.tracking.lean import Lean
-from streamtrack.tracking.lean_readout import LeanReadout, ObjectMemory
+from streamtrack.tracking.lean_readout import LeanReadout
 from streamtrack.tracking.lean_trunk import LeanEncoder
 from streamtrack.tracking.nano import build_nano
 from streamtrack.tracking.prompts import Prompt, Tracked
 from streamtrack.tracking.segmenter import Segmenter, build_sam2
+from streamtrack.tracking.tokens import ObjectMemory
 from streamtrack.tracking.tracker import Tracker
 
 CPU = torch.device("cpu")

@@ -23,6 +23,7 @@ from streamtrack.serving.auth import check_exposure
 from streamtrack.serving.hub import Hub, OpenSource, open_configured
 from streamtrack.serving.protocol import MAX_MESSAGE_BYTES
 from streamtrack.serving.routes import create_app
+from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.tracker import Tracker
 from streamtrack.tracking_thread import TrackingLimits, TrackingThread
 
@@ -177,6 +178,11 @@ def load_tracker(config: TrackerConfig) -> TrackerLike:
         checkpoint=config.checkpoint,
         image_size=config.image_size,
         device=config.device,
+        savings=Savings(
+            memory_pooling=config.memory_pooling,
+            mask_memories=config.mask_memories,
+            memory_every=config.memory_every,
+        ),
     )
 
 

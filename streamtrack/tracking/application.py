@@ -203,7 +203,7 @@ class Applier:
         bank.take_prompted(followed.bank, since=index, shift=1)
         view = bank.view(index)
         found = self._segmenter.track(self.features(first), [view])
-        bank.add(index, self._segmenter.remember(self.features(first), found, prompted=False)[0])
+        bank.add(index, self._segmenter.follow(self.features(first), found, [index])[0])
         return _Start(bank, view, index, found[0].logits, None)
 
     def _bank_after(
@@ -264,7 +264,7 @@ class Applier:
         begin = time.perf_counter()
         before, view = bank.copy(), bank.view(index)
         found = self._segmenter.track(features, [view])[0]
-        bank.add(index, self._segmenter.remember(features, [found], prompted=False)[0])
+        bank.add(index, self._segmenter.follow(features, [found], [index])[0])
         self._costs.observe(track=(time.perf_counter() - begin) * 1000)
         outcome.newest = found
         if items:

@@ -280,7 +280,8 @@ class TrackingStream:
         with _timed(times, "track"):
             views = [one.bank.view(one.clock) for one in self._objects.values()]
             found = self._segmenter.track(features, views)
-            memories = self._segmenter.remember(features, found, prompted=False)
+            clocks = [one.clock for one in self._objects.values()]
+            memories = self._segmenter.follow(features, found, clocks)
         self._costs.observe(track=times["track"] / len(found))
         present = {}
         for (object_id, one), segmentation, memory in zip(

@@ -115,28 +115,36 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return torch.softmax(query @ key.transpose(2, 3), -1) @ value
 
 
-def attend_one(query: Tensor, key: Tensor, value: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """Return softmax(query key^T) value of one head, by blocks of rows.
+def attend_one(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    bias: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return softmax(query key^T + bias) value of one head, by blocks of rows.
 
     Args:
         query: (N, D), scaled.
         key: (M, D).
         value: (M, V).
+        bias: (M,) added to the scores of each key.
         out: (N, V) to write to.
     """
     found = query.new_empty(len(query), value.shape[1]) if out is None else out
     if query.device.type != "cpu" or not has_onednn():
-        wide = F.pad(value, (0, query.shape[1] - value.shape[1]))  # fused kernels want one width
-        read = F.scaled_dot_product_attention(
-            query[None, None], key[None, None], wide[None, None], scale=1.0
-        )
+        # Fused kernels want one width.
+        wide = F.pad(value, (0, query.shape[1] - value.shape[1]))
+        given = (query[None, None], key[None, None], wide[None, None])
+        read = F.scaled_dot_product_attention(*given, attn_mask=bias, scale=1.0)
         return found.copy_(read[0, 0, :, : value.shape[1]])
     product = torch.ops.mkldnn._linear_pointwise
     key, flipped = key.contiguous(), value.t().contiguous()
     weights = query.new_empty(min(_ROWS, len(query)), len(key))
     for start in range(0, len(query), _ROWS):
         rows = query[start : start + _ROWS].contiguous()
-        scores = product(rows, key, None, "none", [], "")
+        scores = product(rows, key, bias, "none", [], "")
         part = torch.softmax(scores, -1, out=weights[: len(rows)])
         found[start : start + _ROWS] = product(part, flipped, None, "none", [], "")
     return found

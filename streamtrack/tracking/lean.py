@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamtrack.tracking.kernels import Linear, pack_linears
-from streamtrack.tracking.lean_readout import LeanReadout, ObjectMemory
+from streamtrack.tracking.lean_readout import LeanReadout
 from streamtrack.tracking.lean_trunk import LeanEncoder
 from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
+from streamtrack.tracking.tokens import ObjectMemory
 
 _NO_OBJECT = -1024.0  # mask logit where there is no object (sam2_base.py, NO_OBJ_SCORE)
 
@@ -24,18 +25,23 @@ _NO_OBJECT = -1024.0  # mask logit where there is no object (sam2_base.py, NO_OB
 class Lean:
     """The model's parts for one device and type of numbers."""
 
-    def __init__(self, model: Any, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: Any, *, device: torch.device, dtype: torch.dtype, pooling: int = 1
+    ) -> None:
         """Take the weights of a model that `suits` accepts.
 
         Args:
             model: SAM2Base on its device; left as it is.
             device: where it runs.
             dtype: float32 or bfloat16.
+            pooling: side of the squares of memory cells that are read as one; 1 is exact.
         """
         self._model, self._dtype = model, dtype
         self._side: int = model.sam_image_embedding_size
         self._encoder = LeanEncoder(model, device=device, dtype=dtype)
-        self._readout = LeanReadout(model.memory_attention, self._side, device=device, dtype=dtype)
+        self._readout = LeanReadout(
+            model.memory_attention, self._side, device=device, dtype=dtype, pooling=pooling
+        )
         self._decoder = _packed(model.sam_mask_decoder, device, dtype)
         self._pointer = _packed(model.obj_ptr_proj, device, dtype)
         self._remember = _MemoryEncoder(model.memory_encoder, device, dtype)
@@ -49,8 +55,8 @@ class Lean:
             position = model.image_encoder.neck.position_encoding(level)
             self._position = position[0].flatten(1).t().contiguous()  # (h*w, C)
             codes = model.memory_encoder.position_encoding(level)
-            self.memory_position: Tensor = codes[0].flatten(1).t()[:, None].contiguous()
-            """(h*w, 1, C): position codes of every mask memory."""
+            self.memory_position: Tensor = codes[0].flatten(1).t().contiguous()
+            """(h*w, C): position codes of every mask memory."""
 
     @staticmethod
     def suits(model: Any) -> bool:

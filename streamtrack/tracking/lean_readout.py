@@ -7,8 +7,8 @@
 - The channels of queries and keys are reordered, so that a rotation acts on two halves.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,24 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamtrack.tracking.kernels import Linear, attend_one, halves, rotate
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectMemory:
-    """What one object's cross attention reads."""
-
-    tokens: Tensor
-    """(M, C): mask memories, each h*w tokens long, then pointer tokens."""
-    codes: Tensor
-    """(M, C): position codes."""
-    pointer_tokens: int
+from streamtrack.tracking.tokens import ObjectMemory
 
 
 class LeanReadout:
     """Memory attention over all objects of a frame."""
 
     def __init__(
-        self, attention: nn.Module, side: int, *, device: torch.device, dtype: torch.dtype
+        self,
+        attention: nn.Module,
+        side: int,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        pooling: int = 1,
     ) -> None:
         """Take the weights of SAM 2's `MemoryAttention`.
 
@@ -42,9 +38,10 @@ class LeanReadout:
             side: of the features, in cells.
             device: where it will run.
             dtype: of the arithmetic; sums along the layers stay float32.
+            pooling: side of the squares of memory cells that are read as one; 1 is exact.
         """
         layers: Any = attention.layers
-        self._layers = [_Layer(layer, device, dtype) for layer in layers]
+        self._layers = [_Layer(layer, device, dtype, pooling) for layer in layers]
         self._norm = _Norm(attention.norm, device)
         turns = layers[0].self_attn.compute_cis(end_x=side, end_y=side).to(device)
         self._cos, self._sin = turns.real.to(dtype), turns.imag.to(dtype)  # (h*w, D / 2)
@@ -111,13 +108,14 @@ class _Attention:
 
 
 class _Layer:
-    def __init__(self, layer: Any, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, device: torch.device, dtype: torch.dtype, pooling: int) -> None:
         self._around = _Attention(layer.self_attn, device, dtype)
         self._back = _Attention(layer.cross_attn_image, device, dtype)
         self._norms = [_Norm(n, device) for n in (layer.norm1, layer.norm2, layer.norm3)]
         self._widen = Linear.of(layer.linear1, device, dtype)
         self._narrow = Linear.of(layer.linear2, device, dtype)
         self._dtype = dtype
+        self._pooling = pooling
 
     def look_around(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Self attention of (B, N, C)."""
@@ -137,20 +135,34 @@ class _Layer:
         width = memories[0].tokens.shape[1]
         read = query.new_empty(len(memories), x.shape[1], width)
         for i, memory in enumerate(memories):
-            key = self._keys(memory, cos, sin)
-            values = memory.tokens.to(self._dtype)
-            attend_one(query[i % len(query)], key, values, out=read[i])
+            key = self._back.key((memory.tokens.float() + memory.codes.float()).to(self._dtype))
+            value, bias = memory.tokens.to(self._dtype), None
+            spatial = len(key) - memory.pointer_tokens  # pointers have no place to be rotated by
+            grids = key[:spatial].view(-1, len(cos), key.shape[1])
+            grids.copy_(rotate(grids, cos, sin))
+            if self._pooling > 1:
+                bias = self._bias(key, memory.pointer_tokens)
+                key = _pooled(key, spatial, len(cos), self._pooling)
+                value = _pooled(value, spatial, len(cos), self._pooling)
+            attend_one(query[i % len(query)], key, value, bias=bias, out=read[i])
         return self._back.out.onto(read, x.expand(len(memories), -1, -1))
 
-    def _keys(self, memory: ObjectMemory, cos: Tensor, sin: Tensor) -> Tensor:
-        """Return (M, D) keys; those of pointers have no place and are not rotated."""
-        key = self._back.key((memory.tokens.float() + memory.codes.float()).to(self._dtype))
-        spatial = key[: len(key) - memory.pointer_tokens]
-        spatial.copy_(
-            rotate(spatial.view(-1, *cos.shape[:1], key.shape[1]), cos, sin).flatten(0, 1)
-        )
-        return key
+    def _bias(self, key: Tensor, pointer_tokens: int) -> Tensor:
+        """Return what makes one pooled key weigh as much as the keys it stands for."""
+        cells = self._pooling**2
+        bias = key.new_zeros((len(key) - pointer_tokens) // cells + pointer_tokens)
+        bias[: len(bias) - pointer_tokens] = math.log(cells)
+        return bias
 
     def mix(self, x: Tensor) -> Tensor:
         """Two layers on each token of (B, N, C)."""
         return self._narrow.onto(self._widen(self._norms[2](x), "relu"), x)
+
+
+def _pooled(tokens: Tensor, spatial: int, cells: int, pooling: int) -> Tensor:
+    """Return (M, D) tokens whose first `spatial` are averaged over squares of their grids."""
+    side = round(math.sqrt(cells))
+    squares = tokens[:spatial].view(
+        -1, side // pooling, pooling, side // pooling, pooling, tokens.shape[1]
+    )
+    return torch.cat([squares.mean((2, 4)).flatten(0, 2), tokens[spatial:]])

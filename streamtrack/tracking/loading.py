@@ -8,6 +8,7 @@ import torch
 
 from streamtrack.tracking import checkpoints, nano
 from streamtrack.tracking.devices import fast_dtype, resolve_device
+from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.segmenter import (
     Segmenter,
     build_sam2,
@@ -39,6 +40,7 @@ def load_segmenter(
     device: str,
     dtype: torch.dtype | None,
     batched: bool = True,
+    savings: Savings | None = None,
 ) -> LoadedModel:
     """Resolve the name, find or download its weights, and build the model.
 
@@ -71,6 +73,8 @@ def load_segmenter(
     )
     load_weights(built, state, str(path))
     dtype = dtype or fast_dtype(chosen_device)
-    segmenter = Segmenter(built, device=chosen_device, dtype=dtype, batched=batched)
+    segmenter = Segmenter(
+        built, device=chosen_device, dtype=dtype, batched=batched, savings=savings
+    )
     logger.info("model %s on %s: %s", name, chosen_device, why)
     return LoadedModel(segmenter, name, why)

@@ -17,15 +17,15 @@ from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from streamtrack.errors import CheckpointError, ConfigError
 from streamtrack.tracking.devices import device_errors
 from streamtrack.tracking.lean import Lean
-from streamtrack.tracking.lean_readout import ObjectMemory
 from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED, FrameMemory, MemoryView
+from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
+from streamtrack.tracking.tokens import memory_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ class Segmenter:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         batched: bool = True,
+        savings: Savings | None = None,
     ) -> None:
         """Move the model to its device.
 
@@ -104,19 +105,24 @@ class Segmenter:
             dtype: float32, or bfloat16/float16 for autocast.
             batched: step objects together, with the lean model where there is one; False is the
                 exact reference path.
+            savings: what may be left out; None = nothing.
 
         Raises:
+            ConfigError: the model has no part that the savings would save.
             DeviceError: the device cannot hold the model.
         """
         self.device = torch.device(device)
         self.dtype = dtype
         self.batched = batched
+        self.savings = savings or Savings()
         with device_errors(device):
             self._model = model.to(self.device).eval()
             self._lean = self._build_lean() if batched else None
-        self._memory_position: Tensor | None = None  # constant of the model, (h*w, 1, C)
+        self._memory_position: Tensor | None = None  # constant of the model, (h*w, C)
         if self._lean is not None:
             self._memory_position = self._lean.memory_position
+        elif self.savings.memory_pooling != 1:
+            raise ConfigError("This model cannot pool its memories; set memory_pooling to 1.")
 
     @property
     def image_size(self) -> int:
@@ -126,7 +132,8 @@ class Segmenter:
     @property
     def mask_memories(self) -> int:
         """Ordinary mask memories the model reads."""
-        return int(self._model.num_maskmem) - 1
+        known = int(self._model.num_maskmem) - 1
+        return min(known, self.savings.mask_memories or known)
 
     @property
     def pointers(self) -> int:
@@ -147,7 +154,8 @@ class Segmenter:
         known = self.device.type in ("cpu", "cuda") and self.dtype != torch.float16
         if not known or not Lean.suits(self._model):
             return None
-        return Lean(self._model, device=self.device, dtype=self.dtype)
+        pooling = self.savings.memory_pooling
+        return Lean(self._model, device=self.device, dtype=self.dtype, pooling=pooling)
 
     def encode(self, image: Tensor) -> Features:
         """Return the features of one normalised image, (3, S, S) float32."""
@@ -204,7 +212,7 @@ class Segmenter:
     def remember(
         self, features: Features, found: Sequence[Segmentation], *, prompted: bool
     ) -> list[FrameMemory]:
-        """Return the memories of segmentations, in order.
+        """Return the full memories of segmentations, in order.
 
         Prompted frames are remembered by their binarised low-resolution mask, tracked ones
         by their high-resolution logits, as SAM 2's video predictor does.
@@ -218,6 +226,24 @@ class Segmenter:
                 for i, one in enumerate(group)
             ]
         return memories
+
+    def follow(
+        self, features: Features, found: Sequence[Segmentation], indices: Sequence[int]
+    ) -> list[FrameMemory]:
+        """Return the memories of tracked frames; savings may leave out mask memories.
+
+        Args:
+            features: of the frame.
+            found: of the objects.
+            indices: the frame's place in each object's own count.
+        """
+        every = self.savings.memory_every
+        due = [i for i, index in enumerate(indices) if index % every == 0]
+        full = self.remember(features, [found[i] for i in due], prompted=False)
+        memories = dict(zip(due, full, strict=True))
+        return [
+            memories.get(i) or FrameMemory(None, one.pointer.clone()) for i, one in enumerate(found)
+        ]
 
     def _remember(self, features: Features, group: list[Segmentation], prompted: bool) -> Tensor:
         """Return (B, C, h, w) memory features."""
@@ -239,7 +265,7 @@ class Segmenter:
             is_mask_from_pts=prompted,
         )
         if self._memory_position is None:
-            self._memory_position = positions[-1][:1].flatten(2).permute(2, 0, 1).clone()
+            self._memory_position = positions[-1][0].flatten(1).t().clone()
         return encoded
 
     def _groups(self, views: Sequence[MemoryView]) -> list[list[int]]:
@@ -262,59 +288,19 @@ class Segmenter:
 
         The reference path takes only memories of equal shape together.
         """
-        tokens = [self._tokens(view) for view in views]
+        assert self._memory_position is not None, "a view has memories, so one was encoded"
+        memories = [memory_tokens(self._model, view, self._memory_position) for view in views]
         if self._lean is not None:
-            memories = [ObjectMemory(m[:, 0], p[:, 0], count) for m, p, count in tokens]
             return self._lean.condition(features, memories)
-        memory = torch.cat([memory for memory, _, _ in tokens], dim=1)  # (M, B, C)
-        position = torch.cat([position for _, position, _ in tokens], dim=1)
         batch = len(views)
         attended = self._model.memory_attention(
             curr=[features.maps[-1].expand(-1, batch, -1)],
             curr_pos=[features.positions[-1].expand(-1, batch, -1)],
-            memory=memory,
-            memory_pos=position,
-            num_obj_ptr_tokens=tokens[0][2],
+            memory=torch.stack([one.tokens for one in memories], dim=1),  # (M, B, C)
+            memory_pos=torch.stack([one.codes for one in memories], dim=1),
+            num_obj_ptr_tokens=memories[0].pointer_tokens,
         )
         return self._unflatten(attended, features.sizes[-1])
-
-    def _tokens(self, view: MemoryView) -> tuple[Tensor, Tensor, int]:
-        """Return memory tokens (M, 1, C), their position codes, and how many are pointers."""
-        model = self._model
-        assert self._memory_position is not None, "a view has memories, so one was encoded"
-        memory = [f.flatten(2).permute(2, 0, 1) for _, f in view.features]
-        position = [
-            self._memory_position + model.maskmem_tpos_enc[model.num_maskmem - t_pos - 1]
-            for t_pos, _ in view.features
-        ]
-        pointer_tokens = 0
-        if view.pointers and model.use_obj_ptrs_in_encoder:
-            pointers, codes = self._pointer_tokens(view)
-            memory.append(pointers)
-            position.append(codes)
-            pointer_tokens = len(pointers)
-        codes = torch.cat(position)
-        return torch.cat(memory).to(codes.dtype), codes, pointer_tokens
-
-    def _pointer_tokens(self, view: MemoryView) -> tuple[Tensor, Tensor]:
-        """Return object pointers split into memory-sized tokens and their temporal codes."""
-        model = self._model
-        pointers = torch.stack([pointer for _, pointer in view.pointers])  # (P, 1, D)
-        signed = model.use_signed_tpos_enc_to_obj_ptrs
-        ago = [distance if signed else abs(distance) for distance, _ in view.pointers]
-        if model.add_tpos_enc_to_obj_ptrs:
-            width = model.hidden_dim if model.proj_tpos_enc_in_obj_ptrs else model.mem_dim
-            scaled = torch.tensor(ago).to(self.device) / (model.max_obj_ptrs_in_encoder - 1)
-            codes = model.obj_ptr_tpos_proj(get_1d_sine_pe(scaled, dim=width))
-            codes = codes.unsqueeze(1).expand(-1, 1, model.mem_dim)
-        else:
-            codes = pointers.new_zeros(len(ago), 1, model.mem_dim)
-        split = model.hidden_dim // model.mem_dim
-        if split > 1:
-            pointers = pointers.reshape(-1, 1, split, model.mem_dim)
-            pointers = pointers.permute(0, 2, 1, 3).flatten(0, 1)  # (P * split, 1, C)
-            codes = codes.repeat_interleave(split, dim=0)
-        return pointers, codes
 
     def _decode(
         self,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from streamtrack.tracking.following import TrackingStream
 from streamtrack.tracking.loading import load_segmenter
+from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.segmenter import Segmenter
 
 __all__ = ["Tracker", "TrackingStream"]
@@ -51,6 +52,7 @@ class Tracker:
         device: str = "auto",
         dtype: torch.dtype | None = None,
         batched: bool = True,
+        savings: Savings | None = None,
     ) -> Self:
         """Load a model and put it on a device.
 
@@ -62,6 +64,7 @@ class Tracker:
             dtype: torch.float32 or torch.bfloat16; None = what is fast on the device.
             batched: step the objects of a stream together; False steps them one by one, the
                 reference path: in float32 bit-equal to SAM 2's video predictor.
+            savings: approximations that save time; None = none.
 
         Raises:
             CheckpointError: the model is unknown or its weights are missing or broken.
@@ -75,6 +78,7 @@ class Tracker:
             device=device,
             dtype=dtype,
             batched=batched,
+            savings=savings,
         )
         return cls(loaded.segmenter, model=loaded.model, why=loaded.why)
 
