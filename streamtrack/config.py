@@ -79,6 +79,7 @@ class TrackerConfig(_Section):
     checkpoint: Path | None = None
     image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] | None = None
     device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     max_objects: Annotated[int, Field(ge=1, le=256)] = 32
     replay_budget_ms: Annotated[float, Field(ge=0, le=10_000)] = 150.0
     memory_pooling: Literal[1, 2] = 1

@@ -178,6 +178,7 @@ def load_tracker(config: TrackerConfig) -> TrackerLike:
         checkpoint=config.checkpoint,
         image_size=config.image_size,
         device=config.device,
+        dtype=config.dtype,
         savings=Savings(
             memory_pooling=config.memory_pooling,
             mask_memories=config.mask_memories,
