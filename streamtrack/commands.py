@@ -57,6 +57,8 @@ class Click:
     """(h, w) bool of any size; it is stretched to the frame."""
     frame_id: int | None = None
     """The stream's frame it was made on; None means the newest."""
+    adopted: bool = False
+    """The object's id was given by another tracker; it is made here when it is not known."""
 
     def prompt(self, size: tuple[int, int], *, frame: int | None = None) -> Prompt:
         """Return the prompt in pixels of a frame of this (height, width).

@@ -80,6 +80,7 @@ class TrackerConfig(_Section):
     image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] | None = None
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    cascade: Literal["auto", "on", "off"] = "auto"
     max_objects: Annotated[int, Field(ge=1, le=256)] = 32
     replay_budget_ms: Annotated[float, Field(ge=0, le=10_000)] = 150.0
     memory_pooling: Literal[1, 2] = 1
@@ -107,7 +108,8 @@ class OverlayConfig(_Section):
 class DisplayConfig(_Section):
     """What viewers see."""
 
-    align: Literal["exact"] = "exact"
+    align: Literal["auto", "predict", "exact"] = "auto"
+    budget_ms: Annotated[float, Field(gt=0, le=1000)] = 15.0
     overlay: OverlayConfig = OverlayConfig()
 
 
@@ -118,7 +120,9 @@ class VideoConfig(_Section):
     max_short_px: Annotated[int, Field(ge=64, le=4096)] = 720
     max_fps: Annotated[float, Field(gt=0, le=120)] = 30.0
     bitrate_bps: Annotated[int, Field(ge=100_000, le=50_000_000)] = 3_000_000
+    min_bitrate_bps: Annotated[int, Field(ge=50_000, le=50_000_000)] = 300_000
     max_bitrate_bps: Annotated[int, Field(ge=100_000, le=50_000_000)] = 6_000_000
+    encoder: Literal["auto", "x264", "nvenc"] = "auto"
 
 
 class LimitsConfig(_Section):

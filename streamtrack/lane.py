@@ -2,10 +2,10 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from streamtrack.tracking.prompts import Prompt, Tracked
 COMMANDS_KEPT = 64
 
 Command = Click | Change
+Offered = Literal["idle", "taken", "behind"]
+"""What the tracker makes of a frame: nothing, a result soon, or a result after an earlier one."""
 Answer = Future[Applied]
 
 
@@ -44,6 +46,11 @@ class TrackingStreamLike(Protocol):
 
     def apply(self, prompts: Sequence[Prompt]) -> Tracked:
         """Apply prompts on frames that were stepped or shown, without a new one."""
+
+    def correct(
+        self, frame: int, masks: Mapping[int, NDArray[np.bool_]], budget_ms: float | None = None
+    ) -> Tracked:
+        """Take a better model's masks of an earlier frame, and follow their objects to now."""
 
     def pin(self, frame: int) -> bool:
         """Keep a frame for prompts until it is unpinned."""
@@ -99,6 +106,8 @@ class Outcome:
     """Names by object id."""
     repeated: bool
     """True when the frame had been handed out before: no new one came."""
+    shown: bool = False
+    """True when the display got the frame already, without waiting for this result."""
 
 
 class LaneOwner(Protocol):
@@ -115,6 +124,9 @@ class LaneOwner(Protocol):
 
     def again(self, frame: StreamFrame) -> StreamFrame | None:
         """Return the newest picture as a new frame; None when a newer one came."""
+
+    def on_passed(self, frame: StreamFrame, tracked: Tracked) -> None:
+        """Hear of a frame that was stepped on the way to the newest."""
 
     def on_outcome(self, outcome: Outcome) -> None:
         """Take the result of a step."""
@@ -137,24 +149,63 @@ class Lane:
     """Frames go through the tracker rather than straight to the display."""
     closed: bool = False
     commands: deque[tuple[Command, Answer]] = field(default_factory=deque)
+    corrections: dict[int, dict[int, NDArray[np.bool_]]] = field(default_factory=dict)
+    """Masks of a better model, (H, W) by frame and object."""
     served: int = 0
     dropped: int = 0
-    """Frames replaced before the tracker took them."""
+    """Frames replaced before the tracker took them, which nobody saw."""
+    skipped: int = 0
+    """Frames replaced before the tracker took them, which were shown nevertheless."""
+    newest_shown: bool = False
+    """The display has newest already."""
     tracking: TrackingStreamLike | None = None
     names: dict[int, str] = field(default_factory=dict)
     alone: int = 0
     """How many of the next prompts get a step of their own, after a step refused several."""
 
-    def offer(self, frame: StreamFrame) -> bool:
-        """Leave the newest frame; return whether the tracker will hand it out."""
+    def offer(
+        self, frame: StreamFrame, *, shown: bool = False, shown_behind: bool = False
+    ) -> Offered:
+        """Leave the newest frame.
+
+        Args:
+            frame: the newest.
+            shown: the display gets it now, whatever is answered.
+            shown_behind: the display gets it now when "behind" is answered.
+        """
         with self.changed:
-            self.newest = frame
             if not self.engaged:
-                return False
-            self.dropped += self.fresh
+                self.newest, self.newest_shown = frame, True
+                return "idle"
+            behind = self.fresh
+            self._count_replaced()
+            self.newest, self.newest_shown = frame, shown or (behind and shown_behind)
             self.fresh = True
             self.changed.notify()
-            return True
+            return "behind" if behind else "taken"
+
+    def correct(self, frame_id: int, masks: Mapping[int, NDArray[np.bool_]]) -> None:
+        """Leave a better model's masks of a frame; newer ones of the same objects win."""
+        with self.changed:
+            if self.closed or not masks:
+                return
+            for known in self.corrections.values():
+                for object_id in masks:
+                    known.pop(object_id, None)
+            kept = {key: one for key, one in self.corrections.items() if one}
+            self.corrections = {**kept, frame_id: {**kept.get(frame_id, {}), **masks}}
+            self.changed.notify()
+
+    def idle(self) -> None:
+        """Let frames go straight to the display; the condition is held."""
+        self.engaged = False
+        self._count_replaced()
+        self.fresh = False
+
+    def _count_replaced(self) -> None:
+        """Count the frame that waits and will not be taken."""
+        self.skipped += self.fresh and self.newest_shown
+        self.dropped += self.fresh and not self.newest_shown
 
     def submit(self, command: Command) -> Answer:
         """Queue a command; its future ends with what was done or a StreamtrackError.

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streamtrack.display.overlay import OverlayObject
 from streamtrack.media.ledger import LedgerRow
 from streamtrack.tracking.prompts import ObjectState
 
@@ -29,6 +30,8 @@ class Shown:
     row: LedgerRow
     planes: NDArray[np.uint8]
     """(H * 3 / 2, W) uint8 yuv420p (BT.601): the Y plane, then U and V."""
+    objects: tuple[OverlayObject, ...] = ()
+    """What is drawn in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,19 @@ class StatsNow:
     age_ms: float
     """Arrival of the newest shown frame until it was handed to the viewers."""
     dropped: int
-    """Frames replaced by newer ones before use, since the stream began."""
+    """Frames nobody saw because newer ones took their place, since the stream began."""
     viewers: int
+    align: Literal["exact", "predict"] = "exact"
+    """Whether frames wait for their own masks, or the newest ones are carried onto them."""
+    display_ms: float = 0.0
+    """What aligning and drawing took for the newest shown frame."""
+    mask_age_ms: float = 0.0
+    """Arrival of the frame on which the shown masks were computed until they were handed to the
+    viewers; 0 when there are no masks."""
+    encode_ms: float = 0.0
+    """What encoding the newest picture took."""
+    bitrate_bps: int = 0
+    """What the encoder aims at; 0 while nobody looks on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,10 @@ Message = ObjectsNow | StatsNow | Event
 
 class Viewer(Protocol):
     """Takes pictures; called on the display thread, must not wait."""
+
+    @property
+    def people(self) -> int:
+        """How many look on through it."""
 
     def show(self, shown: Shown) -> None:
         """Take the newest picture."""

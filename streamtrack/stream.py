@@ -1,8 +1,9 @@
 """One stream: joins a source, the tracker, the display and the viewers.
 
-Frames enter on the capture thread. While no object is followed they go straight to the display;
-otherwise through the tracking thread, so that a picture never carries masks of another moment.
-The display thread draws, converts and hands out; nothing here runs on the event loop but queries.
+Frames enter on the capture thread. While no object is followed, or while the tracker is slower
+than the camera, they go straight to the display, which carries the newest masks onto them;
+otherwise through the tracking thread. A picture never carries masks of another moment.
+Nothing here runs on the event loop but queries.
 """
 
 import logging
@@ -12,28 +13,29 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamtrack.commands import NoFrame, StreamFrame
-from streamtrack.display.overlay import OverlayObject, OverlaySettings, draw_overlay
+from streamtrack.aligning import Result
+from streamtrack.cascade import Cascade
+from streamtrack.commands import StreamFrame
+from streamtrack.display.overlay import OverlaySettings
 from streamtrack.fitting import FrameRateLimit, RateMeter, fit_picture
 from streamtrack.lane import Answer, Command, Lane, Outcome
 from streamtrack.media.frame import Frame
 from streamtrack.media.ledger import Ledger, LedgerRow, MediaClock
-from streamtrack.media.slot import Slot
 from streamtrack.media.window import Window
 from streamtrack.messages import (
     Event,
     Listener,
     Message,
     ObjectsNow,
-    Shown,
     StatsNow,
     Viewer,
 )
-from streamtrack.telling import object_now, overlay_object, timings
+from streamtrack.showing import Align, Display
+from streamtrack.telling import object_now, overlay_object, timings, without
+from streamtrack.tracking.prompts import Tracked
 from streamtrack.tracking_thread import TrackingThread
 
 logger = logging.getLogger(__name__)
@@ -41,9 +43,9 @@ logger = logging.getLogger(__name__)
 StreamKind = Literal["camera", "publisher"]
 StreamState = Literal["connecting", "live", "lost", "ended", "failed"]
 
-REPEAT_S = 1.0
-"""A still source's last picture is sent again this often: a lost picture heals (guess)."""
-JPEG_QUALITY = 88
+
+_STILL_S = 0.1
+"""A frame that was shown before its result is shown again when no newer one came for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,10 @@ class StreamOptions:
     window_s: float = 2.0
     window_bytes: int = 192 * 2**20
     """Of pictures that late clicks may name."""
+    align: Align = "auto"
+    display_budget_ms: float = 15.0
+    """What the display may take for a frame."""
     overlay: OverlaySettings = OverlaySettings()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Composition:
-    """A frame and the objects on exactly that frame."""
-
-    frame: StreamFrame
-    objects: tuple[OverlayObject, ...] = ()
 
 
 class Stream:
@@ -78,15 +75,24 @@ class Stream:
         tracking: TrackingThread,
         options: StreamOptions | None = None,
         *,
+        corrector: TrackingThread | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin to serve; frames come by ingest()."""
+        """Begin to serve; frames come by ingest().
+
+        Args:
+            stream_id: names it.
+            kind: whether it is opened here or published.
+            tracking: follows the objects.
+            options: how pictures are treated.
+            corrector: a better, slower model that corrects them.
+            clock: monotonic seconds.
+        """
         self.id = stream_id
         self.kind = kind
         self.state: StreamState = "connecting"
         self.reason = ""
         self.options = options or StreamOptions()
-        self.overlay = self.options.overlay
         self.ledger = Ledger(self.options.ledger_s)
         self.window = Window(seconds=self.options.window_s, max_bytes=self.options.window_bytes)
         self.on_latency: Callable[[str, float], None] = lambda stage, seconds: None
@@ -99,35 +105,38 @@ class Stream:
         self._source: tuple[int, tuple[int, int]] | None = None
         self._latest: NDArray[np.uint8] | None = None
         self._pinned: dict[int, StreamFrame] = {}
-        self._display: Slot[Composition] = Slot()
-        self._newest: Composition | None = None
-        self._shown: Shown | None = None
-        self._viewers: tuple[Viewer, ...] = ()
+        self._display = Display(
+            stream_id,
+            align=self.options.align,
+            budget_ms=self.options.display_budget_ms,
+            overlay=self.options.overlay,
+            window=self.window,
+            again=self.again,
+            on_shown=self._was_shown,
+            clock=clock,
+        )
         self._listeners: tuple[Listener, ...] = ()
         self._objects = ObjectsNow(0, ())
-        self._late = 0
         self._was_lost = False
-        self.meters = {name: RateMeter(clock) for name in ("in", "out", "tracker")}
+        self.meters = {name: RateMeter(clock) for name in ("in", "repeated", "out", "tracker")}
         self._step_ms = 0.0
         self._age_s = 0.0
+        self._mask_age_s = 0.0
         self._tracking = tracking
         self._lane: Lane = tracking.open_lane(stream_id, self)
+        self._cascade = Cascade(self, stream_id, corrector, self._lane) if corrector else None
         self._closed = False
-        self._thread = threading.Thread(
-            target=self._show_all, name=f"display-{stream_id}", daemon=True
-        )
-        self._thread.start()
 
     def close(self, timeout: float = 2.0) -> None:
         """End the stream; waits at most timeout seconds; idempotent."""
         if self._closed:
             return
         self._closed = True
+        if self._cascade is not None:
+            self._cascade.close()
         self._tracking.close_lane(self._lane)
-        self._display.close()
         self._tell(Event("stream_ended", {"stream": self.id}))
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        self._display.close(timeout)
 
     # Frames, on the capture thread
 
@@ -138,8 +147,15 @@ class Stream:
         self.meters["in"].tick()
         picture = fit_picture(frame.picture, self.options.max_long_px, self.options.max_short_px)
         stream_frame = self._identified(picture, frame.arrival, frame.size, frame.epoch)
-        if not self._lane.offer(stream_frame):
-            self._display.put(Composition(stream_frame))
+        if self._cascade is not None:
+            self._cascade.offer(stream_frame)
+        display = self._display
+        predicted = display.predicting
+        offered = self._lane.offer(stream_frame, shown=predicted, shown_behind=display.may_predict)
+        if offered == "idle":
+            display.show(stream_frame)
+        elif predicted or (offered == "behind" and display.may_predict):
+            display.show(stream_frame, None)
 
     def _identified(
         self,
@@ -171,6 +187,7 @@ class Stream:
             if self._latest is not frame.picture or self._source is None:
                 return None
             epoch, size = self._source
+            self.meters["repeated"].tick()
             return self._identified(frame.picture, self._clock(), size, epoch)
 
     def source_changed(self, state: StreamState, reason: str) -> None:
@@ -213,22 +230,33 @@ class Stream:
 
     # Results, on the tracking thread
 
+    def on_passed(self, frame: StreamFrame, tracked: Tracked) -> None:
+        """Nothing: the newest frame's result follows."""
+
     def on_outcome(self, outcome: Outcome) -> None:
         """Show a stepped frame with its objects and tell the listeners about them."""
         self.meters["tracker"].tick()
-        tracked = outcome.tracked
-        self._step_ms = sum(timings(tracked.notes))
-        frame = self.again(outcome.frame) if outcome.repeated else outcome.frame
+        self._step_ms = sum(timings(outcome.tracked.notes))
+        found = outcome.tracked.objects
+        if self._cascade is not None:
+            found = without(found, self._cascade.lost)
         objects = tuple(
-            overlay_object(one, outcome.names.get(one.object_id, ""))
-            for one in tracked.objects.values()
+            overlay_object(one, outcome.names.get(one.object_id, "")) for one in found.values()
         )
-        if frame is not None:  # else a newer frame waits, and is shown with these objects
-            self._display.put(Composition(frame, objects))
+        logits = {key: one.logits for key, one in found.items() if one.state == "tracked"}
+        self._display.pace(self._step_ms, 1000 / max(self.meters["in"].rate(), 1.0))
+        self._display.found(Result(outcome.frame, objects, logits))
+        age_s = self._clock() - outcome.frame.row.t_capture
+        self.on_latency("tracker", age_s)
+        if outcome.repeated or (outcome.shown and age_s > _STILL_S):
+            frame = self.again(outcome.frame)
+        else:
+            frame = None if outcome.shown else outcome.frame
+        if frame is not None:  # else a newer frame is shown with these objects
+            self._display.show(frame, objects)
         masks = any(listener.wants_masks for listener in self._listeners)
         told = tuple(
-            object_now(one, outcome.names.get(one.object_id, ""), masks)
-            for one in tracked.objects.values()
+            object_now(one, outcome.names.get(one.object_id, ""), masks) for one in found.values()
         )
         before = {one.object_id: one.state for one in self._objects.objects}
         self._objects = ObjectsNow(outcome.frame.row.frame_id, told)
@@ -246,77 +274,44 @@ class Stream:
         """Tell that the objects are gone; frames go on without masks."""
         row = self.ledger.newest
         self._objects = ObjectsNow(row.frame_id if row else 0, ())
+        newest = self.frame(row.frame_id) if row else None
+        if newest is not None:
+            self._display.found(Result(newest, (), {}))
         self._tell(Event("device_failed", {"message": reason}))
         self._tell(self._objects)
         self._tell(Event("objects_reset"))
 
-    # Pictures, on the display thread
+    # On the display thread
 
-    def _show_all(self) -> None:
-        """Show every composition until the stream is closed."""
-        while not self._closed:
-            composition = self._display.get(REPEAT_S)
-            try:
-                if composition is not None:
-                    self._show(composition)
-                elif self._viewers and not self._closed:
-                    self._repeat()
-            except Exception:  # the thread's boundary: one bad picture does not end the video
-                logger.exception("[stream %s] a frame could not be shown", self.id)
-
-    def _repeat(self) -> None:
-        """Show the newest picture again."""
-        newest = self._newest
-        if newest is not None and (frame := self.again(newest.frame)) is not None:
-            self._show(Composition(frame, newest.objects))
-
-    def _show(self, composition: Composition) -> None:
-        """Draw one composition and hand it to the viewers."""
-        row = composition.frame.row
-        newest = self._newest
-        if newest is not None and row.frame_id <= newest.frame.row.frame_id:
-            self._late += 1
-            return
-        self._newest = composition
-        if self._viewers:
-            self._shown = self._drawn(composition)
-            for viewer in self._viewers:
-                viewer.show(self._shown)
+    def _was_shown(self, frame: StreamFrame) -> None:
+        """Note that a frame was handed to the viewers."""
         now = self._clock()
-        self.ledger.shown(row.frame_id, now)
+        self.ledger.shown(frame.row.frame_id, now)
         self.meters["out"].tick()
-        self._age_s = now - row.t_capture
+        self._age_s = now - frame.row.t_capture
+        masks_from = self._display.masks_from
+        self._mask_age_s = 0.0 if masks_from is None else now - masks_from
         self.on_latency("display", self._age_s)
 
-    def _drawn(self, composition: Composition) -> Shown:
-        """Draw the overlay and convert for the encoders."""
-        picture = draw_overlay(composition.frame.picture, composition.objects, self.overlay)
-        planes = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
-        return Shown(composition.frame.row, planes)
+    # Queries and people, on the event loop
 
     def snapshot(self, overlay: bool = True) -> bytes:
-        """Return the newest frame as JPEG; slow, keep it off the event loop.
+        """Return the newest frame as JPEG (see Display.snapshot)."""
+        return self._display.snapshot(overlay)
 
-        Raises:
-            NoFrame: nothing has been shown yet.
-        """
-        newest = self._newest
-        if newest is None:
-            raise NoFrame(f"The stream {self.id} has not shown a frame yet; try again.")
-        picture = newest.frame.picture
-        if overlay:
-            picture = draw_overlay(picture, newest.objects, self.overlay)
-        flags = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), flags)
-        assert done
-        return data.tobytes()
+    @property
+    def overlay(self) -> OverlaySettings:
+        """How masks are drawn."""
+        return self._display.overlay
 
-    # Queries and people, on the event loop
+    @overlay.setter
+    def overlay(self, settings: OverlaySettings) -> None:
+        self._display.overlay = settings
 
     @property
     def viewers(self) -> int:
         """How many viewers look on."""
-        return len(self._viewers)
+        return sum(viewer.people for viewer in self._display.viewers)
 
     @property
     def objects(self) -> ObjectsNow:
@@ -331,21 +326,22 @@ class Stream:
 
     def submit(self, command: Command) -> Answer:
         """Queue a command for the tracker (see Lane.submit)."""
-        return self._lane.submit(command)
+        answer = self._lane.submit(command)
+        if self._cascade is not None:
+            self._cascade.watch(command, answer)
+        return answer
 
     def add_viewer(self, viewer: Viewer) -> None:
         """Show every next picture to a viewer, and the newest one as soon as can be."""
-        self._viewers = (*self._viewers, viewer)
-        newest = self._newest
-        if newest is not None and len(self._viewers) == 1:
-            if (frame := self.again(newest.frame)) is not None:
-                self._display.put(Composition(frame, newest.objects))
-        elif self._shown is not None:
-            viewer.show(self._shown)
+        self._display.add_viewer(viewer)
+
+    def refresh(self) -> None:
+        """Show the newest picture once more, unless a newer one comes anyway."""
+        self._display.refresh()
 
     def remove_viewer(self, viewer: Viewer) -> None:
         """Show a viewer nothing more."""
-        self._viewers = tuple(one for one in self._viewers if one is not viewer)
+        self._display.remove_viewer(viewer)
 
     def add_listener(self, listener: Listener) -> None:
         """Tell a listener everything from now on."""
@@ -361,7 +357,7 @@ class Stream:
 
     def row_by_rtp(self, rtp: int) -> LedgerRow | None:
         """Return the ledger row of a frame some viewer was sent with this RTP timestamp."""
-        for viewer in self._viewers:
+        for viewer in self._display.viewers:
             pts90 = viewer.locate(rtp)
             if pts90 is not None and (row := self.ledger.by_pts(pts90)) is not None:
                 return row
@@ -369,8 +365,8 @@ class Stream:
 
     @property
     def dropped(self) -> int:
-        """Frames replaced by newer ones before use."""
-        return self._lane.dropped + self._display.dropped + self._late
+        """Frames nobody saw because newer ones took their place."""
+        return self._lane.dropped + self._display.dropped
 
     def stats(self) -> StatsNow:
         """Return how the stream does now."""
@@ -383,6 +379,9 @@ class Stream:
             age_ms=round(1000 * self._age_s, 1),
             dropped=self.dropped,
             viewers=self.viewers,
+            align="predict" if self._display.predicting else "exact",
+            display_ms=round(1000 * self._display.took_s, 1),
+            mask_age_ms=round(1000 * self._mask_age_s, 1),
         )
 
     def _tell(self, message: Message) -> None:

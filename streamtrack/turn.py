@@ -70,14 +70,16 @@ class Turn:
         self._clock = clock
         self._budget_ms = budget_ms
         self._undone = False
+        self._shown = False
 
     def serve(self) -> None:
         """Apply the commands and step the newest frame."""
         lane = self._lane
         with lane.changed:
-            newest, fresh = lane.newest, lane.fresh
+            newest, fresh, self._shown = lane.newest, lane.fresh, lane.newest_shown
             lane.fresh = False
             commands, lane.commands = lane.commands, deque()
+            corrections, lane.corrections = lane.corrections, {}
             if newest is not None:
                 lane.engaged = not lane.closed
         had_commands = bool(commands)
@@ -86,7 +88,10 @@ class Turn:
         finally:
             with lane.changed:
                 lane.commands.extendleft(reversed(commands))
-        if newest is not None and (fresh or had_commands):
+        if self._tracking.object_ids:
+            for frame_id, masks in sorted(corrections.items()):
+                self._tracking.correct(frame_id, masks, self._budget_ms)
+        if newest is not None and (fresh or had_commands or corrections):
             self._advance(newest, waiting, fresh=fresh)
         with lane.changed:
             lane.engaged = bool(self._tracking.object_ids) and not lane.closed
@@ -129,7 +134,7 @@ class Turn:
             raise PromptTooOld(
                 f"The frame {click.frame_id} under this click is not kept any more; click again."
             )
-        if click.object_id is not None:
+        if click.object_id is not None and not click.adopted:
             self._known(click.object_id)
         number = frame.row.frame_id
         passed = number <= self._tracking.last_frame
@@ -172,7 +177,7 @@ class Turn:
             if newest.row.frame_id > self._tracking.last_frame:
                 tracked = self._guarded(newest, rest, done)
             elif self._undone and not rest and (again := self._lane.owner.again(newest)):
-                newest, repeated = again, False
+                newest, repeated, self._shown = again, False, False
                 tracked = self._guarded(newest, rest, done)
             else:
                 tracked = self._guarded(None, rest, done)
@@ -185,7 +190,7 @@ class Turn:
         self._tracking.forget_before(self._lane.owner.oldest_kept())
         lane = self._lane
         lane.names = {key: name for key, name in lane.names.items() if key in tracked.objects}
-        lane.owner.on_outcome(Outcome(newest, tracked, dict(lane.names), repeated))
+        lane.owner.on_outcome(Outcome(newest, tracked, dict(lane.names), repeated, self._shown))
 
     def _step_ahead(
         self, newest: StreamFrame, waiting: Sequence[_Waiting]
@@ -204,6 +209,7 @@ class Turn:
             frame_id = min(ahead)
             group = [one for one in waiting if one.frame.row.frame_id == frame_id]
             tracked = self._guarded(group[0].frame, group, done)
+            self._lane.owner.on_passed(group[0].frame, tracked)
             later = min((i for i in ahead if i > frame_id), default=newest.row.frame_id)
             begin = self._clock()
             mode: ReplayMode = "replayed" if self._catch_up(frame_id, later, tracked) else "jumped"

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,6 +41,8 @@ class FakeTrackingStream:
         self.last_frame = -1
         self.pictures: dict[int, NDArray[np.uint8]] = {}
         self.pinned: set[int] = set()
+        self.corrections: list[tuple[int, set[int]]] = []
+        """Frame and objects of each."""
         self.shown: Callable[[int], NDArray[np.uint8] | None] = lambda frame: None
 
     @property
@@ -99,7 +102,14 @@ class FakeTrackingStream:
             )
             for object_id, frame in zip(prompted, frames, strict=True)
         )
-        return Tracked(self.index - 1, objects, prompted, applied, {"track": 1.0})
+        return Tracked(self.index - 1, objects, prompted, applied, {"track": self.tracker.step_ms})
+
+    def correct(
+        self, frame: int, masks: Mapping[int, NDArray[np.bool_]], budget_ms: float | None = None
+    ) -> Tracked:
+        assert all(mask.shape == self._picture(frame).shape[:2] for mask in masks.values())
+        self.corrections.append((frame, set(masks)))
+        return self._tracked((), [])
 
     def pin(self, frame: int) -> bool:
         self.pinned.add(frame)
@@ -141,7 +151,7 @@ class FakeTrackingStream:
             object_id=object_id,
             state="tracked" if seen else "lost",
             mask=mask,
-            logits=np.zeros((4, 4), np.float32),
+            logits=_logits(mask),
             score=0.9 if seen else 0.1,
             predicted_iou=0.8,
             box=mask_box(mask),
@@ -167,6 +177,12 @@ class FakeTrackingStream:
         self.clicks.clear()
 
 
+def _logits(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Low-resolution logits of a mask."""
+    small = cv2.resize(mask.astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA)
+    return np.asarray(20 * small - 10, np.float32)
+
+
 class FakeTracker:
     """Opens FakeTrackingStreams; can be slow, refuse a prompt, or fail."""
 
@@ -175,6 +191,9 @@ class FakeTracker:
 
     def __init__(self, step_s: float = 0.0) -> None:
         self.step_s = step_s
+        """What a step really takes."""
+        self.step_ms = 1.0
+        """What it says it took."""
         self.fail: Exception | None = None
         self.refuse_in_step: Callable[[Sequence[Prompt]], bool] = lambda prompts: False
         self.hold: threading.Event | None = None

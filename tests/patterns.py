@@ -91,3 +91,14 @@ class ResizingSource(NumberedSource):
             number += 1
             large = number > self._after
             yield Frame(numbered(number, (480, 640)), frame.arrival) if large else frame
+
+
+def noise_planes(index: int, width: int) -> NDArray[np.uint8]:
+    """Return (W * 27 / 32, W) yuv420p planes of a 16:9 picture whose blobs drift."""
+    height = width * 9 // 16
+    rng = np.random.default_rng(7)
+    coarse = rng.integers(40, 215, (height // 10, width // 10), np.uint8)
+    big = np.repeat(np.repeat(coarse, 10, 0), 10, 1)[:height]
+    luma = np.roll(big, (2 * index, 3 * index), (0, 1))
+    grey = np.full((height // 2, width), 128, np.uint8)
+    return np.concatenate([luma, grey])

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -19,16 +20,18 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.rtp import RtpPacket
 from av import VideoFrame
 
+from streamtrack.media.encoder import Encoder, EncoderSettings
 from streamtrack.serving.aiortc_compat import (
     UINT32,
     Activity,
     MarkerJitterBuffer,
-    QuickH264Encoder,
+    Pacer,
     codec_name,
     complete_frames_by_marker,
-    encode_quickly,
+    h264_payloads,
     last_rtp_timestamp,
     raise_bitrates,
+    send_packed,
 )
 
 
@@ -61,12 +64,12 @@ class Ticking(MediaStreamTrack):
 
 @asynccontextmanager
 async def connected(
-    *, marker: bool = False, fps: float = 50.0, prefer: Any = None
+    *, marker: bool = False, fps: float = 50.0, prefer: Any = None, make: type[Ticking] = Ticking
 ) -> AsyncIterator[tuple[Ticking, MediaStreamTrack, RTCPeerConnection, RTCPeerConnection]]:
     """Give a sent track, the received one, and both connections."""
     sender = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     receiver = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    track = Ticking(fps)
+    track = make(fps)
     track.sender = sender.addTrack(track)
     if prefer is not None:
         sender.getTransceivers()[0].setCodecPreferences(prefer)
@@ -156,40 +159,54 @@ async def test_hearing_a_peer_is_noted_and_silence_too() -> None:
                 await asyncio.sleep(0.05)
 
 
-def grey(index: int, size: tuple[int, int] = (120, 160)) -> VideoFrame:
-    frame = VideoFrame.from_ndarray(np.full((*size, 3), index, np.uint8), format="rgb24")
-    frame.pts, frame.time_base = 9 * (333 * index + 1), VIDEO_TIME_BASE
-    return frame
+@dataclass
+class Picture:
+    """An encoded picture of the project's own kind: neither aiortc's nor PyAV's."""
+
+    payloads: list[bytes]
+    pts90: int
 
 
-def test_the_quick_encoder_keeps_timestamps_and_gives_key_frames_on_demand() -> None:
-    encoder, keys = QuickH264Encoder(), []
-    for index in range(6):
-        payloads, timestamp = encoder.encode(grey(index), force_keyframe=index == 3)
-        assert payloads and timestamp == 9 * (333 * index + 1)
-        types = {payload[0] & 0x1F for payload in payloads}
-        keys.append(bool(types & {24, 5}))  # parameter sets come in a STAP-A packet
-    assert keys[0] and keys[3] and not keys[1]
-    before = encoder.codec
-    encoder.target_bitrate = int(encoder.target_bitrate * 1.2)
-    encoder.encode(grey(7))
-    assert encoder.codec is before, "small changes of the target do not restart it"
-    encoder.encode(grey(8, (240, 320)))
-    assert encoder.codec is not before
+class Packing(Ticking):
+    """Sends pictures that were encoded and cut up already, all of them key frames."""
+
+    async def recv(self) -> Any:
+        frame = await super().recv()
+        encoder = Encoder(EncoderSettings(encoder="x264"), 30.0)
+        encoded = encoder.encode(frame.to_ndarray(format="yuv420p"), frame.pts)
+        assert encoded is not None
+        return Picture(h264_payloads(encoded.data), encoded.pts90)
 
 
-async def test_the_quick_encoder_is_used_where_h264_is_negotiated() -> None:
+async def test_packed_pictures_are_sent_as_they_are_and_key_frames_asked_for() -> None:
     codecs = RTCRtpSender.getCapabilities("video").codecs
-    for name, quick in (("video/H264", True), ("video/VP8", False)):
-        async with connected(prefer=[one for one in codecs if one.mimeType == name]) as (
-            track,
-            received,
-            sender,
-            _,
-        ):
-            assert encode_quickly(sender, track.sender) is quick
-            await asyncio.wait_for(received.recv(), 5)
-            assert (codec_name(track.sender) == "QuickH264Encoder") is quick
+    for name, packed in (("video/H264", True), ("video/VP8", False)):
+        prefer = [one for one in codecs if one.mimeType == name]
+        make: type[Ticking] = Packing if packed else Ticking
+        async with connected(prefer=prefer, make=make) as (track, received, sender, receiver):
+            asked = asyncio.Event()
+            pacer = send_packed(sender, track.sender, asked.set)
+            assert (pacer is not None) is packed
+            frame = await asyncio.wait_for(received.recv(), 5)
+            assert (frame.width, frame.height) == (160, 120)
+            if pacer is None:
+                continue
+            assert len(track.origins) <= 1 and codec_name(track.sender) == "Pacer"
+            receiving = receiver.getTransceivers()[0].receiver
+            await receiving._send_rtcp_pli(track.sender._ssrc)
+            await asyncio.wait_for(asked.wait(), 5)
+            async with asyncio.timeout(10):
+                while (lost := pacer.take_loss()) is None:
+                    await asyncio.sleep(0.05)
+            assert lost == 0 and pacer.take_loss() is None, "each report counts once"
+
+
+def test_an_estimate_of_the_line_reaches_the_pacer() -> None:
+    pacer = Pacer(None)  # type: ignore[arg-type]
+    pacer.target_bitrate = 700_000
+    assert pacer.remb_bps == pacer.target_bitrate == 700_000
+    with pytest.raises(TypeError):
+        pacer.encode(object())
 
 
 @pytest.mark.parametrize(("codec", "module"), [("H264", "h264"), ("VP8", "vpx")])

@@ -215,7 +215,7 @@ import threading
 from streamtrack.config import load_config
 from streamtrack.serving import app
 
-app.load_tracker = lambda config: threading.Event().wait()
+app.load_tracker = lambda config, threads=None: threading.Event().wait()
 app.serve(load_config(None, {"server": {"port": 0}}))
 """
 

@@ -528,3 +528,17 @@ async def test_a_server_that_is_gone_is_said_so() -> None:
 def test_the_client_speaks_the_same_protocol() -> None:
     assert SUBPROTOCOL == protocol.SUBPROTOCOL
     assert FakeTracker().model == "fake"
+
+
+async def test_a_viewer_learns_how_long_a_frame_took_from_camera_to_display() -> None:
+    async with served() as server, server.client as client:
+        async with client.view("cam") as video, client.control("cam") as control:
+            for _ in range(3):
+                _, rtp = await video.frame()
+            await control.send("ping", t=1, seen={"rtp": rtp, "ago_ms": 0, "rtt_ms": 0})
+            pong = await control.next("pong")
+            assert 0 < pong["glass_ms"] < 5000
+            await control.send("ping", t=2)
+            assert (await control.next("pong"))["glass_ms"] is None
+            text = server.hub.metrics.text().decode()
+            assert 'streamtrack_glass_to_glass_seconds_count{stream="cam"} 1.0' in text

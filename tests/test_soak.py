@@ -1,6 +1,9 @@
-"""Ten thousand frames: the state stays constant and the process does not grow."""
+"""For a long time: state and process do not grow, and frames are accounted for."""
 
+import asyncio
 import gc
+import os
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -11,6 +14,8 @@ from streamtrack.tracking.nano import build_nano
 from streamtrack.tracking.prompts import Prompt
 from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.tracker import Tracker
+from tests.browser.server import Server
+from tests.soak_server import IN_FLIGHT, SOURCE, report, soak
 
 FRAMES = 10_000
 WARM_UP = 2_000
@@ -39,3 +44,21 @@ def test_ten_thousand_frames_with_three_objects_use_constant_memory() -> None:
     assert stream.object_ids == (1, 2, 3)
     assert (process.memory_info().rss - resident) / 2**20 < GROWTH_LIMIT_MIB
     assert max(sizes) - min(sizes) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_busy_server_neither_grows_nor_loses_count_of_frames(tmp_path: Path) -> None:
+    server = Server(SOURCE, tmp_path / "server.log")
+    server.start()
+    try:
+        readings = asyncio.run(soak(server, float(os.environ.get("STREAMTRACK_SOAK_S", "180"))))
+    finally:
+        server.stop()
+    told = report(readings)
+    assert readings.viewers_seen > 10 and readings.shown > 500, told
+    assert max(readings.unaccounted) <= IN_FLIGHT and min(readings.unaccounted) >= 0, told
+    assert readings.growth_mib() < 48, told
+    assert readings.rise(readings.threads) <= 6 and readings.rise(readings.files) <= 12, told
+    log = (tmp_path / "server.log").read_text()
+    assert "Traceback" not in log, log

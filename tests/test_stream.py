@@ -33,6 +33,8 @@ class Watcher:
     def show(self, shown: Shown) -> None:
         self.shown.put(shown)
 
+    people = 1
+
     def locate(self, rtp: int) -> int | None:
         return rtp - 1000
 
@@ -107,7 +109,7 @@ def test_without_objects_every_frame_is_shown_without_the_tracker(
 
 
 def test_shown_masks_belong_to_the_frame_under_them(make: Maker) -> None:
-    stream, watcher = make()
+    stream, watcher = make(align="exact")
     feed(stream)
     stream.submit(Click(time.monotonic(), None, (RED,), (1,))).result(5)
     for index in range(1, 20):

@@ -18,6 +18,7 @@ from streamtrack.errors import (
 )
 from streamtrack.lane import COMMANDS_KEPT, Lane, Outcome
 from streamtrack.media.ledger import LedgerRow
+from streamtrack.tracking.prompts import Tracked
 from streamtrack.tracking_thread import TrackingLimits, TrackingThread
 from tests.fakes import DEVICE_GONE, FakeTracker, scene
 
@@ -45,6 +46,9 @@ class Owner:
 
     def again(self, frame: StreamFrame) -> StreamFrame | None:
         return None
+
+    def on_passed(self, frame: StreamFrame, tracked: Tracked) -> None:
+        pass
 
     def on_outcome(self, outcome: Outcome) -> None:
         self.outcomes.put(outcome)
@@ -85,16 +89,16 @@ def opener(tracker: FakeTracker) -> Iterator[Opener]:
 
 def test_frames_pass_by_the_tracker_until_something_is_followed(opener: Opener) -> None:
     lane, owner = opener()
-    assert not lane.offer(frame(1))
+    assert lane.offer(frame(1)) == "idle"
     applied = lane.submit(click()).result(5)
     assert applied.object_id == 1 and applied.row is not None and applied.row.frame_id == 1
     outcome = owner.outcomes.get(timeout=5)
     assert outcome.repeated and list(outcome.tracked.objects) == [1]
-    while not lane.offer(frame(2)):  # engaged when the thread has finished its turn
+    while lane.offer(frame(2)) == "idle":  # engaged when the thread has finished its turn
         pass
     assert owner.outcomes.get(timeout=5).frame.row.frame_id == 2
     lane.submit(Change("remove", 1)).result(5)
-    while lane.offer(frame(3)):
+    while lane.offer(frame(3)) != "idle":
         pass
 
 
@@ -211,7 +215,7 @@ def test_a_failing_device_is_told_and_the_next_click_tries_again(
     tracker.fail = failure
     assert isinstance(lane.submit(click(BLUE)).exception(5), DeviceError)
     assert "secret" not in owner.failures.get(timeout=5)
-    assert not lane.offer(frame(2)), "frames go on without masks"
+    assert lane.offer(frame(2)) == "idle", "frames go on without masks"
     tracker.fail = None
     applied = lane.submit(click()).result(5)
     assert applied.object_id == 2, "ids are not used again"
@@ -226,7 +230,7 @@ def test_a_stream_full_of_commands_starves_nobody(opener: Opener, tracker: FakeT
     tracker.hold = threading.Event()
     answers = [lanes[0].submit(click(RED, 1)) for _ in range(30)]  # one step each
     for lane in lanes[1:]:
-        while not lane.offer(frame(2)):
+        while lane.offer(frame(2)) == "idle":
             pass
     tracker.steps.clear()
     tracker.hold.set()

@@ -9,6 +9,7 @@ from streamtrack.commands import Applied, Change, Click, StreamFrame
 from streamtrack.errors import PromptTooOld
 from streamtrack.lane import Answer, Lane, Outcome
 from streamtrack.media.ledger import LedgerRow
+from streamtrack.tracking.prompts import Tracked
 from streamtrack.turn import Turn
 from tests.fakes import FakeTracker, FakeTrackingStream, scene
 
@@ -36,6 +37,9 @@ class Owner:
     def again(self, old: StreamFrame) -> StreamFrame | None:
         self.next_id += 1
         return frame(self.next_id - 1)
+
+    def on_passed(self, frame: StreamFrame, tracked: Tracked) -> None:
+        pass
 
     def on_outcome(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

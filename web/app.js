@@ -240,6 +240,7 @@ class App {
       "prompt.ack": () => this.#prompts.acknowledged(message, (id) => this.#colour(id)),
       error: () => this.#refused(message),
       stats: () => this.#status.show(message),
+      pong: () => this.#status.show({ glass_ms: message.glass_ms }),
       event: () => this.#event(message),
       settings: () => this.#settings.show(message.overlay ?? {}),
     }[message.type];

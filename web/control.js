@@ -3,12 +3,12 @@
 import { Retry } from "./backoff.js";
 import { SUBPROTOCOL, parse, ping } from "./messages.js";
 
-const PING_EVERY_MS = 5000;
+const PING_EVERY_MS = 2000;
 const SILENT_AFTER_MS = 12000;
 
 /**
  * One stream's control socket. States: "connecting", "open", "waiting" (lost, tries again), "closed".
- * `onState(state, {reason, wait})`, `onMessage(message)`; nothing is queued while it is not open.
+ * `onState(state, {reason, wait})`, `onMessage(message)`, `seen(rtt)` for pings; nothing is queued while it is not open.
  */
 export class Control {
   #url;
@@ -19,10 +19,12 @@ export class Control {
   #beat = null;
   #heard = 0;
   #rtt = null;
+  #seen;
 
-  constructor(url, { onState, onMessage, random = Math.random }) {
+  constructor(url, { onState, onMessage, seen = () => null, random = Math.random }) {
     this.#url = url;
     this.#on = { state: onState, message: onMessage };
+    this.#seen = seen;
     this.#retry = new Retry(() => this.#connect(), random);
   }
 
@@ -85,7 +87,7 @@ export class Control {
     if (message === null) return;
     if (message.type === "pong") {
       this.#rtt = performance.now() - message.t;
-      return;
+      if (message.glass_ms == null) return;
     }
     if (message.type === "hello") this.#retry.succeeded();
     this.#on.message(message);
@@ -93,7 +95,7 @@ export class Control {
 
   #heartbeat() {
     if (performance.now() - this.#heard > SILENT_AFTER_MS) this.#lost("The server is silent.");
-    else this.send(ping(performance.now()));
+    else this.send(ping(performance.now(), this.#seen(this.#rtt)));
   }
 
   #lost(reason) {

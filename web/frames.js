@@ -3,6 +3,8 @@
 const KEPT = 32;
 /** A report of a newer frame is waited for this long: two frames of a slow camera; guess. */
 const SETTLED_WITHIN_MS = 120;
+/** A frame older than this says nothing about how long frames take now; guess. */
+const SEEN_WITHIN_MS = 2000;
 /** Network, decoder and display of a frame whose way here is unknown; guess. */
 const UNSEEN_MS = 60;
 
@@ -68,6 +70,13 @@ export function frameReference(record, { time, now = time, rtt = null }) {
   if (record === null) return { age_ms: Math.round(now - time + UNSEEN_MS + toServer) };
   const shownFor = Math.max(0, now - record.expectedDisplayTime);
   return { age_ms: Math.round(shownFor + wayHere(record) + toServer) };
+}
+
+/** What a ping says of the newest frame on display at `now`; null where its timestamp is not told. */
+export function seenFrame(record, { now, rtt = null }) {
+  const ago = now - (record?.expectedDisplayTime ?? NaN);
+  if (record?.rtpTimestamp === undefined || !(ago >= 0 && ago < SEEN_WITHIN_MS)) return null;
+  return { rtp: record.rtpTimestamp, ago_ms: ago, rtt_ms: Math.min(rtt ?? 0, 10000) };
 }
 
 /** Milliseconds from a frame's arrival in the browser to its display. */

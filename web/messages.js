@@ -18,7 +18,8 @@ export const objectRemove = (object) => ({ v: VERSION, type: "object.remove", ob
 export const objectRename = (object, name) => ({ v: VERSION, type: "object.rename", object, name });
 export const objectsReset = () => ({ v: VERSION, type: "objects.reset" });
 export const settingsSet = (settings) => ({ v: VERSION, type: "settings.set", ...settings });
-export const ping = (t) => ({ v: VERSION, type: "ping", t });
+/** `seen` says which frame came on display how long ago, so that the server can tell its way's length. */
+export const ping = (t, seen = null) => ({ v: VERSION, type: "ping", t, ...(seen && { seen }) });
 
 /** Parse one message of the server; null when it is not one this page understands. */
 export function parse(text) {

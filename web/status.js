@@ -12,12 +12,17 @@ const ITEMS = [
   ["fps_tracker", "Tracker", "Frames a second through the model", (stats) => fps(stats.fps_tracker)],
   ["fps_out", "Out", "Frames a second sent to viewers", (stats) => fps(stats.fps_out)],
   ["step_ms", "Step", "Time of one step of the model", (stats) => ms(stats.step_ms)],
-  ["age_ms", "Latency", "From a frame's arrival at the server to its overlay", (stats) => ms(stats.age_ms)],
+  ["age_ms", "Overlay", "From a frame's arrival at the server to its overlay", (stats) => ms(stats.age_ms)],
+  ["encode_ms", "Encoder", "What encoding a frame takes", (stats) => ms(stats.encode_ms)],
+  ["mask_age_ms", "Masks", "Age of the frame whose masks are shown", (stats) => masks(stats)],
+  ["glass_ms", "Latency", "From a frame's arrival at the server to this display", (stats) => ms(stats.glass_ms)],
   ["viewers", "Viewers", "Pages that view this stream", (stats) => count(stats.viewers)],
 ];
 
 const fps = (value) => (value == null ? "–" : `${value.toFixed(1)} fps`);
 const ms = (value) => (value == null ? "–" : `${Math.round(value)} ms`);
+const masks = ({ mask_age_ms, align }) =>
+  mask_age_ms == null ? "–" : `${ms(mask_age_ms)}${align === "predict" ? ", carried" : ""}`;
 const count = (value) => (value == null ? "–" : String(value));
 
 export class StatusLine {

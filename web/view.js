@@ -1,7 +1,7 @@
 /** One viewed stream: its video by WHEP and its control socket, each kept up. */
 
 import { Control } from "./control.js";
-import { FrameRing, frameReference, reportsFrames, watchFrames } from "./frames.js";
+import { FrameRing, frameReference, reportsFrames, seenFrame, watchFrames } from "./frames.js";
 import { whepViewer } from "./whep.js";
 
 /** A video whose server was away is given this long to go on by itself. */
@@ -36,6 +36,7 @@ export class StreamView {
     this.#control = new Control(socketUrl(`${base}/control`), {
       onMessage: (message) => on.message(message),
       onState: (state) => this.#controlChanged(state),
+      seen: (rtt) => seenFrame(this.#ring.shownAt(performance.now()), { now: performance.now(), rtt }),
     });
     this.#viewer = whepViewer(`${base}/whep`, {
       onMedia: (media) => this.#attach(media),

@@ -36,6 +36,9 @@ _FINE_EDGE_PX = 8000
 """Edge pixels up to which outlines are smooth lines; a torn mask has more, and its lines
 would take a second (measured on noise)."""
 
+_PARTS_PX = 160
+"""Parts of larger masks are told apart on a coarser grid: 1.5 ms become 0.1 (measured)."""
+
 
 @dataclass(frozen=True, slots=True)
 class OverlaySettings:
@@ -173,12 +176,15 @@ def _draw_labels(drawn: NDArray[np.uint8], shown: Sequence[tuple[OverlayObject, 
 
 def _largest_part(mask: NDArray[np.uint8], box: _Box) -> _Box:
     """Return the box of the mask's largest connected part: stray pixels move no label."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)
+    step = 1 + max(mask.shape) // _PARTS_PX
+    coarse = np.ascontiguousarray(mask[::step, ::step])
+    _, _, stats, _ = cv2.connectedComponentsWithStats(coarse, connectivity=8, ltype=cv2.CV_16U)
     parts = stats[1:]  # the first is the background
     if len(parts) < 2:
         return box
-    x, y, width, height = parts[parts[:, cv2.CC_STAT_AREA].argmax(), :4].tolist()
-    return box[0] + x, box[1] + y, box[0] + x + width, box[1] + y + height
+    x, y, width, height = (step * parts[parts[:, cv2.CC_STAT_AREA].argmax(), :4]).tolist()
+    right, lower = min(box[0] + x + width, box[2]), min(box[1] + y + height, box[3])
+    return box[0] + x, box[1] + y, right, lower
 
 
 def _place(label: Label, box: _Box, size: tuple[int, int], taken: Sequence[_Box]) -> _Box | None:

@@ -4,18 +4,15 @@ Nothing else in streamtrack uses a name of theirs that begins with an underscore
 """
 
 import time
-from collections.abc import Callable, Iterator
-from fractions import Fraction
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import aiortc.codecs.h264
 import aiortc.codecs.vpx
 from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
-from av import VideoFrame
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType
 
 UINT32 = 1 << 32
 
@@ -52,51 +49,79 @@ def codec_name(sender: RTCRtpSender) -> str | None:
     return None if encoder is None else type(encoder).__name__
 
 
-class QuickH264Encoder(H264Encoder):
-    """aiortc's H.264 encoder with a fast preset and the stream's own clock.
+def h264_payloads(data: bytes) -> list[bytes]:
+    """Return the RTP payloads of one H.264 picture in Annex B (RFC 6184)."""
+    return H264Encoder._packetize(H264Encoder._split_bitstream(data))
 
-    aiortc leaves x264 at "medium", 26 ms of CPU for a 720p frame against 8 ms here, opens it
-    anew (a key frame each time) whenever the target changes by 10 %, and tells it 30 frames a
-    second whatever comes.
+
+class PackedPicture(Protocol):
+    """A picture that is encoded and cut up already."""
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """RTP payloads, in order."""
+
+    @property
+    def pts90(self) -> int:
+        """Presentation timestamp in 1/90000 s."""
+
+
+class Pacer(Encoder):
+    """Stands where aiortc has an encoder: hands packed pictures on, hears what the line carries."""
+
+    def __init__(self, sender: RTCRtpSender) -> None:
+        """Hear of a sender's line."""
+        self.remb_bps: int | None = None
+        """What the receiver estimates (REMB); None before it said so."""
+        self._sender = sender
+        self._heard: object = None
+
+    def encode(self, frame: object, force_keyframe: bool = False) -> tuple[list[bytes], int]:
+        """Refuse: its track gives packed pictures only."""
+        raise TypeError(f"a {type(frame).__name__} cannot be sent; the track gives packed pictures")
+
+    def pack(self, packet: PackedPicture) -> tuple[list[bytes], int]:  # type: ignore[override]
+        """Return the payloads and the timestamp of a picture."""
+        return packet.payloads, packet.pts90
+
+    @property
+    def target_bitrate(self) -> int | None:
+        """What the receiver estimates; aiortc sets it with each REMB message."""
+        return self.remb_bps
+
+    @target_bitrate.setter
+    def target_bitrate(self, bitrate: int) -> None:
+        self.remb_bps = bitrate
+
+    def take_loss(self) -> float | None:
+        """Return the share of packets lost, by a receiver report not heard before; else None."""
+        for report in self._sender._RTCRtpSender__stats.values():  # type: ignore[attr-defined]
+            if report.type == "remote-inbound-rtp" and report is not self._heard:
+                self._heard = report
+                return float(report.fractionLost) / 256
+        return None
+
+
+def send_packed(
+    pc: RTCPeerConnection, sender: RTCRtpSender, need_key: Callable[[], None]
+) -> Pacer | None:
+    """Let a sender's track give packed H.264 pictures; None where H.264 was not negotiated.
+
+    Call it before the sender sends.
+
+    Args:
+        pc: the connection.
+        sender: the sender.
+        need_key: called when the receiver asks for a key frame (PLI or FIR).
     """
-
-    def _encode_frame(self, frame: VideoFrame, force_keyframe: bool) -> Iterator[bytes]:
-        codec = self.codec
-        if codec is None or not self._fits(codec, frame):
-            codec = self.codec = self._opened(frame)
-        frame.pict_type = PictureType.I if force_keyframe else PictureType.NONE
-        data = b"".join(bytes(packet) for packet in codec.encode(frame))
-        if data:
-            yield from self._split_bitstream(data)
-
-    def _fits(self, codec: VideoCodecContext, frame: VideoFrame) -> bool:
-        """Return whether the open encoder suits the picture and the target bitrate."""
-        assert codec.bit_rate is not None
-        change = abs(self.target_bitrate - codec.bit_rate) / codec.bit_rate
-        return (codec.width, codec.height) == (frame.width, frame.height) and change <= 0.3
-
-    def _opened(self, frame: VideoFrame) -> VideoCodecContext:
-        """Return an encoder for pictures of this size."""
-        codec = VideoCodecContext.create("libx264", "w")
-        codec.width, codec.height = frame.width, frame.height
-        codec.bit_rate = self.target_bitrate
-        codec.pix_fmt = "yuv420p"
-        codec.framerate = Fraction(30, 1)
-        codec.time_base = Fraction(1, 90_000)
-        codec.thread_count = 1  # viewers are encoded side by side, beside the tracker
-        codec.options = {"level": "31", "tune": "zerolatency", "preset": "superfast"}
-        codec.profile = "Baseline"
-        return codec
-
-
-def encode_quickly(pc: RTCPeerConnection, sender: RTCRtpSender) -> bool:
-    """Give a sender a QuickH264Encoder where H.264 was negotiated; call it before it sends."""
     for transceiver in pc.getTransceivers():
         codecs = transceiver._codecs
         if transceiver.sender is sender and codecs and codecs[0].mimeType == "video/H264":
-            sender._RTCRtpSender__encoder = QuickH264Encoder()  # type: ignore[attr-defined]
-            return True
-    return False
+            pacer = Pacer(sender)
+            sender._RTCRtpSender__encoder = pacer  # type: ignore[attr-defined]
+            sender._send_keyframe = need_key  # type: ignore[method-assign]
+            return pacer
+    return None
 
 
 class MarkerJitterBuffer(JitterBuffer):

@@ -23,6 +23,8 @@ from streamtrack.serving.auth import check_exposure
 from streamtrack.serving.hub import Hub, OpenSource, open_configured
 from streamtrack.serving.protocol import MAX_MESSAGE_BYTES
 from streamtrack.serving.routes import create_app
+from streamtrack.tracking.devices import use_threads
+from streamtrack.tracking.loading import cascades
 from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.tracker import Tracker
 from streamtrack.tracking_thread import TrackingLimits, TrackingThread
@@ -60,7 +62,8 @@ def serve(config: Config, *, on_ready: Callable[[str], None] | None = None) -> N
     tracking = server.hub.tracking
     if tracking.error is not None:
         raise tracking.error
-    if tracking.alive:
+    companion = server.hub.companion
+    if tracking.alive or (companion is not None and companion.alive):
         # A model that loads or steps cannot be interrupted, and the interpreter's own end would
         # pull the ground from under it: abort with a core dump instead of status 0.
         logging.shutdown()
@@ -99,6 +102,7 @@ class Server(uvicorn.Server):
         on_ready: Callable[[], None] = lambda: None,
         *,
         load: Callable[[], TrackerLike] | None = None,
+        load_fast: Callable[[], TrackerLike] | None = None,
         open_with: OpenSource = open_configured,
     ) -> None:
         """Prepare to serve.
@@ -107,15 +111,21 @@ class Server(uvicorn.Server):
             config: what to serve.
             on_ready: called once the page can be opened.
             load: gives the tracker; the configured one by default.
+            load_fast: gives the one that it corrects; by default nano where the configured one
+                is slow.
             open_with: opens a configured source.
         """
         self.loop: asyncio.AbstractEventLoop | None = None
+        limits = tracking_limits(config)
+        fast = load_fast or _fast_loader(config.tracker) if load is None or load_fast else None
+        cores = os.cpu_count() or 1
         tracking = TrackingThread(
-            load or (lambda: load_tracker(config.tracker)),
-            limits=tracking_limits(config),
+            load or (lambda: load_tracker(config.tracker, cores - 1 if fast else None)),
+            limits=limits,
             on_state=self._model_changed,
         )
-        self.hub = Hub(config, tracking, open_with=open_with)
+        companion = TrackingThread(fast, limits=limits) if fast else None
+        self.hub = Hub(config, tracking, companion=companion, open_with=open_with)
         self._on_ready = on_ready
         super().__init__(
             uvicorn.Config(
@@ -171,8 +181,25 @@ class Server(uvicorn.Server):
                 self.loop.call_soon_threadsafe(self.hub.model_changed)
 
 
-def load_tracker(config: TrackerConfig) -> TrackerLike:
-    """Load the configured tracker (on the tracking thread)."""
+def _fast_loader(config: TrackerConfig) -> Callable[[], TrackerLike] | None:
+    """Return what loads the model that follows every frame in a cascade; None without one."""
+    slow = config.cascade == "on"
+    if config.cascade == "auto":
+        slow = cascades(config.model, config.checkpoint, config.device)
+    if not slow:
+        return None
+    return lambda: load_tracker(TrackerConfig(model="nano", device=config.device), 1)
+
+
+def load_tracker(config: TrackerConfig, threads: int | None = None) -> TrackerLike:
+    """Load the configured tracker (on the tracking thread).
+
+    Args:
+        config: which one.
+        threads: cores of the processor it may use; None = all.
+    """
+    if threads is not None:
+        use_threads(threads)
     return Tracker.load(
         config.model,
         checkpoint=config.checkpoint,

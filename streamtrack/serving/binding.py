@@ -5,7 +5,7 @@ from typing import Literal
 
 from streamtrack.errors import PromptTooOld
 from streamtrack.media.ledger import LedgerRow
-from streamtrack.serving.wire import At
+from streamtrack.serving.wire import At, Seen
 from streamtrack.stream import Stream
 
 
@@ -62,3 +62,17 @@ def _by_frame(stream: Stream, frame_id: int) -> LedgerRow | None:
     if row is None and (pinned := stream.frame(frame_id)) is not None:
         return pinned.row
     return row
+
+
+def glass_to_glass(stream: Stream, seen: Seen | None, now: float) -> float | None:
+    """Return seconds from a frame's arrival here to its display at a viewer; None if unknown.
+
+    Args:
+        stream: whose frame it is.
+        seen: what the viewer says of it; half of the round trip is the message's own way.
+        now: time.monotonic() seconds.
+    """
+    row = stream.row_by_rtp(seen.rtp) if seen is not None else None
+    if row is None or seen is None:
+        return None
+    return max(0.0, now - row.t_capture - (seen.ago_ms + seen.rtt_ms / 2) / 1000)

@@ -20,7 +20,7 @@ from streamtrack.errors import StreamtrackError
 from streamtrack.lane import Command
 from streamtrack.messages import Event, Message, ObjectNow, ObjectsNow, StatsNow
 from streamtrack.serving import protocol, wire
-from streamtrack.serving.binding import Bound, bind
+from streamtrack.serving.binding import Bound, bind, glass_to_glass
 from streamtrack.serving.hub import Hub
 from streamtrack.serving.outbox import Outbox, TokenBucket
 from streamtrack.serving.pinning import Pin
@@ -147,7 +147,11 @@ class ControlSession:
     def _handle(self, message: Any) -> None:
         """Do what one valid message asks."""
         if isinstance(message, wire.Ping):
-            self._outbox.answer(wire.Pong(id=message.id, t=message.t))
+            glass_s = glass_to_glass(self._stream, message.seen, time.monotonic())
+            if glass_s is not None:
+                self._hub.metrics.seen(self._stream.id, glass_s)
+            glass_ms = None if glass_s is None else round(1000 * glass_s, 1)
+            self._outbox.answer(wire.Pong(id=message.id, t=message.t, glass_ms=glass_ms))
         elif isinstance(message, wire.SettingsSet):
             self._set(message)
         elif isinstance(message, wire.PromptAdd):

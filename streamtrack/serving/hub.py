@@ -4,16 +4,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from streamtrack.config import Config, SourceConfig
 from streamtrack.display.overlay import OverlaySettings
 from streamtrack.errors import NegotiationError
 from streamtrack.media.capture import Capture
+from streamtrack.media.encoder import EncoderSettings
 from streamtrack.media.sources import Source, open_source
-from streamtrack.messages import Event
+from streamtrack.messages import Event, StatsNow
 from streamtrack.serving.aiortc_compat import raise_bitrates
 from streamtrack.serving.auth import Gate
+from streamtrack.serving.broadcast import Broadcast
 from streamtrack.serving.metrics import Metrics, Reading, StreamReading
 from streamtrack.serving.peers import PublisherSession, Session, ViewerSession, connection
 from streamtrack.serving.problems import Problem
@@ -54,16 +57,26 @@ class Hub:
         config: Config,
         tracking: TrackingThread,
         *,
+        companion: TrackingThread | None = None,
         open_with: OpenSource = open_configured,
     ) -> None:
-        """Prepare; start() opens the sources."""
+        """Prepare; start() opens the sources.
+
+        Args:
+            config: what is served.
+            tracking: the model.
+            companion: a faster one that follows every frame and is corrected by it.
+            open_with: opens a configured source.
+        """
         self.config = config
         self.tracking = tracking
+        self.companion = companion
         self.gate = Gate(config.server)
         self.metrics = Metrics(self.reading)
         self.loop_lag_s = 0.0
         self.streams: dict[str, Stream] = {}
         self.captures: dict[str, CaptureLike] = {}
+        self.broadcasts: dict[str, Broadcast] = {}
         self.viewers: dict[str, ViewerSession] = {}
         self.publishers: dict[str, PublisherSession] = {}
         self.sockets = 0
@@ -71,6 +84,12 @@ class Hub:
         self._open_with = open_with
         self._graces: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._encoding = EncoderSettings(
+            bitrate_bps=config.video.bitrate_bps,
+            min_bitrate_bps=min(config.video.min_bitrate_bps, config.video.bitrate_bps),
+            max_bitrate_bps=max(config.video.max_bitrate_bps, config.video.bitrate_bps),
+            encoder=config.video.encoder,
+        )
         self._options = StreamOptions(
             max_long_px=config.video.max_long_px,
             max_short_px=config.video.max_short_px,
@@ -78,6 +97,8 @@ class Hub:
             ledger_s=config.window.ledger_s,
             window_s=config.window.seconds,
             window_bytes=config.window.max_bytes * 3 // 4,
+            align=config.display.align,
+            display_budget_ms=config.display.budget_ms,
             overlay=OverlaySettings(**config.display.overlay.model_dump()),
         )
 
@@ -85,6 +106,8 @@ class Hub:
         """Load the model and open the configured sources; returns at once."""
         raise_bitrates(self.config.video.bitrate_bps, self.config.video.max_bitrate_bps)
         self.tracking.start()
+        if self.companion is not None:
+            self.companion.start()
         for stream_id, source in self.config.sources.items():
             self._open(stream_id, source)
         self._spawn(self._tick(), "tick")
@@ -101,9 +124,13 @@ class Hub:
 
     def _new_stream(self, stream_id: str, kind: StreamKind) -> Stream:
         """Make a stream and count it in."""
-        stream = Stream(stream_id, kind, self.tracking, self._options)
+        followed_by, corrector = self.companion or self.tracking, None
+        if self.companion is not None:
+            corrector = self.tracking
+        stream = Stream(stream_id, kind, followed_by, self._options, corrector=corrector)
         stream.on_latency = self.metrics.latency_of(stream_id)
         self.streams[stream_id] = stream
+        self.broadcasts[stream_id] = Broadcast(stream, self._encoding)
         return stream
 
     async def close(self) -> None:
@@ -121,7 +148,8 @@ class Hub:
         ends += [asyncio.to_thread(capture.close) for capture in self.captures.values()]
         await self._bounded(ends)
         await self._bounded([asyncio.to_thread(one.close) for one in self.streams.values()])
-        await self._bounded([asyncio.to_thread(self.tracking.close)])
+        threads = [one for one in (self.tracking, self.companion) if one is not None]
+        await self._bounded([asyncio.to_thread(one.close) for one in threads])
         self.streams.clear()
 
     async def _bounded(self, ends: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -163,7 +191,8 @@ class Hub:
                 {"Retry-After": "10"},
             )
         pc = connection(self.config.server.ice_servers)
-        session = ViewerSession(stream, pc, lambda ended: self._forget_viewer(ended.id))
+        broadcast = self.broadcasts[stream_id]
+        session = ViewerSession(stream, broadcast, pc, lambda ended: self._forget_viewer(ended.id))
         self.viewers[session.id] = session
         return session, await self._answered(session, offer)
 
@@ -229,6 +258,7 @@ class Hub:
         if (grace := self._graces.pop(stream_id, None)) is not None:
             grace.cancel()
         stream = self.streams.pop(stream_id, None)
+        self.broadcasts.pop(stream_id, None)
         if stream is None:
             return
         logger.info("[stream %s] ends", stream_id)
@@ -245,12 +275,20 @@ class Hub:
             begun = time.monotonic()
             await asyncio.sleep(TICK_S)
             self.loop_lag_s = max(0.0, time.monotonic() - begun - TICK_S)
-            for stream in self.streams.values():
-                stream.announce(stream.stats())
+            for stream_id, stream in self.streams.items():
+                self.broadcasts[stream_id].adapt()
+                stream.announce(self.stats(stream))
             limit = self.config.limits.viewer_timeout_s
             for session in [*self.viewers.values(), *self.publishers.values()]:
                 if session.silent_s > limit:
                     self._spawn(session.close(f"silent for {limit:.0f} s"), "reap")
+
+    def stats(self, stream: Stream) -> StatsNow:
+        """Return how a stream and its encoder do."""
+        encoding = self.broadcasts[stream.id].now()
+        return replace(
+            stream.stats(), encode_ms=encoding.encode_ms, bitrate_bps=encoding.bitrate_bps
+        )
 
     def model_changed(self) -> None:
         """Tell every socket which model there is now; on the event loop."""
@@ -272,6 +310,7 @@ class Hub:
                 if (capture := self.captures.get(stream.id)) is not None
                 else 0,
                 window=stream.window.state(),
+                encoding=self.broadcasts[stream.id].now(),
             )
             for stream in list(self.streams.values())
         )

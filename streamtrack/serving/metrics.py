@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from streamtrack.media.window import WindowState
+from streamtrack.serving.broadcast import BroadcastNow
 
 BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 
@@ -30,6 +31,7 @@ class StreamReading:
     reconnects: int
     window: WindowState = WindowState(0, 0, 0.0, 0, 0)
     """Of the pictures that late clicks may name."""
+    encoding: BroadcastNow = BroadcastNow()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,13 @@ class Metrics(Collector):
             buckets=BUCKETS_S,
             registry=self.registry,
         )
+        self._glass = Histogram(
+            "streamtrack_glass_to_glass_seconds",
+            "From a frame's arrival to its display at a viewer.",
+            ("stream",),
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
         self._clicks = Histogram(
             "streamtrack_click_latency_seconds",
             "From a click's coming to its mask.",
@@ -63,6 +72,10 @@ class Metrics(Collector):
             buckets=BUCKETS_S,
             registry=self.registry,
         )
+
+    def seen(self, stream_id: str, seconds: float) -> None:
+        """Note how long a frame took from its arrival here to a viewer's display."""
+        self._glass.labels(stream_id).observe(seconds)
 
     def latency_of(self, stream_id: str) -> Callable[[str, float], None]:
         """Return a function that notes (stage, seconds) of a stream."""
@@ -80,6 +93,7 @@ class Metrics(Collector):
         """Drop the latencies of a stream that has ended: labels stay bounded."""
         self._latency.remove_by_labels({"stream": stream_id})
         self._clicks.remove_by_labels({"stream": stream_id})
+        self._glass.remove_by_labels({"stream": stream_id})
 
     def text(self) -> bytes:
         """Return the Prometheus exposition."""
@@ -91,37 +105,15 @@ class Metrics(Collector):
         frames = CounterMetricFamily(
             "streamtrack_frames", "Frames by stage.", labels=("stream", "stage")
         )
-        dropped = CounterMetricFamily(
-            "streamtrack_frames_dropped", "Frames replaced by newer ones.", labels=("stream",)
-        )
-        reconnects = CounterMetricFamily(
-            "streamtrack_source_reconnects", "Times a source came back.", labels=("stream",)
-        )
-        up = GaugeMetricFamily("streamtrack_source_up", "1 while it is live.", labels=("stream",))
-        viewers = GaugeMetricFamily("streamtrack_viewers", "Viewers now.", labels=("stream",))
-        objects = GaugeMetricFamily("streamtrack_objects", "Objects now.", labels=("stream",))
-        kept = GaugeMetricFamily(
-            "streamtrack_window_bytes", "Pictures kept for late clicks.", labels=("stream",)
-        )
-        squeezed = CounterMetricFamily(
-            "streamtrack_window_squeezed",
-            "Pictures that left the window early, for want of bytes.",
-            labels=("stream",),
-        )
         for one in reading.streams:
             for stage, count in one.frames.items():
                 frames.add_metric((one.stream_id, stage), count)
-            for family, value in (
-                (dropped, one.dropped),
-                (reconnects, one.reconnects),
-                (up, int(one.up)),
-                (viewers, one.viewers),
-                (objects, one.objects),
-                (kept, one.window.bytes),
-                (squeezed, one.window.squeezed_out),
-            ):
-                family.add_metric((one.stream_id,), value)
-        yield from (frames, dropped, reconnects, up, viewers, objects, kept, squeezed)
+        yield frames
+        for kind, name, meaning, value in _COUNTS:
+            family = kind(f"streamtrack_{name}", meaning, labels=("stream",))
+            for one in reading.streams:
+                family.add_metric((one.stream_id,), value(one))
+            yield family
         yield GaugeMetricFamily(
             "streamtrack_model_ready", "1 when a model is loaded.", value=int(reading.model_ready)
         )
@@ -130,3 +122,67 @@ class Metrics(Collector):
             "How late the event loop woke in the last second.",
             value=reading.loop_lag_s,
         )
+
+
+_COUNTS: tuple[
+    tuple[
+        type[CounterMetricFamily] | type[GaugeMetricFamily],
+        str,
+        str,
+        Callable[[StreamReading], float],
+    ],
+    ...,
+] = (
+    (
+        CounterMetricFamily,
+        "frames_dropped",
+        "Frames nobody saw because newer ones took their place.",
+        lambda one: one.dropped,
+    ),
+    (
+        CounterMetricFamily,
+        "source_reconnects",
+        "Times a source came back.",
+        lambda one: one.reconnects,
+    ),
+    (GaugeMetricFamily, "source_up", "1 while it is live.", lambda one: int(one.up)),
+    (GaugeMetricFamily, "viewers", "Viewers now.", lambda one: one.viewers),
+    (GaugeMetricFamily, "objects", "Objects now.", lambda one: one.objects),
+    (
+        GaugeMetricFamily,
+        "window_bytes",
+        "Pictures kept for late clicks.",
+        lambda one: one.window.bytes,
+    ),
+    (
+        CounterMetricFamily,
+        "window_squeezed",
+        "Pictures that left the window early, for want of bytes.",
+        lambda one: one.window.squeezed_out,
+    ),
+    (
+        GaugeMetricFamily,
+        "encoder_bitrate_bps",
+        "What the encoder aims at; 0 while nobody looks on.",
+        lambda one: one.encoding.bitrate_bps,
+    ),
+    (
+        CounterMetricFamily,
+        "key_frames",
+        "Key frames encoded.",
+        lambda one: one.encoding.key_frames,
+    ),
+    (
+        CounterMetricFamily,
+        "encoded_bytes",
+        "Encoded once for all viewers.",
+        lambda one: one.encoding.sent_bytes,
+    ),
+    (
+        CounterMetricFamily,
+        "viewer_frames_dropped",
+        "Pictures not encoded, or not sent to a viewer that was behind.",
+        lambda one: one.encoding.dropped,
+    ),
+)
+"""What is told of every stream: kind, name, meaning and where it is read."""

@@ -17,22 +17,17 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
+from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from streamtrack.config import IceServer
 from streamtrack.errors import NegotiationError
 from streamtrack.media.frame import Frame
 from streamtrack.media.slot import Slot
-from streamtrack.messages import Shown
-from streamtrack.serving.aiortc_compat import (
-    UINT32,
-    Activity,
-    complete_frames_by_marker,
-    encode_quickly,
-    last_rtp_timestamp,
-)
+from streamtrack.serving.aiortc_compat import Activity, complete_frames_by_marker, send_packed
 from streamtrack.serving.auth import ice_credentials
+from streamtrack.serving.broadcast import Broadcast
+from streamtrack.serving.tracks import PacketTrack, PictureTrack
 from streamtrack.stream import Stream
 
 logger = logging.getLogger(__name__)
@@ -82,82 +77,21 @@ class Session:
             await self.close(f"the connection {self.pc.connectionState}")
 
 
-class ViewerTrack(MediaStreamTrack):
-    """The video a viewer is sent: the stream's newest picture, each at most once."""
-
-    kind = "video"
-
-    def __init__(self, stream: Stream) -> None:
-        """Show a stream; made on the event loop."""
-        super().__init__()
-        self.sender: RTCRtpSender | None = None
-        self.dropped = 0
-        self._stream = stream
-        self._home = asyncio.get_running_loop()
-        self._newest: Shown | None = None
-        self._arrived = asyncio.Event()
-        self._sent_pts: int | None = None
-        self._origin: int | None = None
-
-    def show(self, shown: Shown) -> None:
-        """Take the newest picture; from any thread."""
-        try:
-            self._home.call_soon_threadsafe(self._put, shown)
-        except RuntimeError:  # the loop has ended
-            pass
-
-    def _put(self, shown: Shown) -> None:
-        self.dropped += self._newest is not None
-        self._newest = shown
-        self._arrived.set()
-
-    async def recv(self) -> VideoFrame:
-        """Return the next picture, waiting for it; its pts is the stream's media clock."""
-        self._note_origin()
-        while self._newest is None:
-            if self.readyState != "live":
-                raise MediaStreamError
-            self._arrived.clear()
-            await self._arrived.wait()
-        shown, self._newest = self._newest, None
-        frame = VideoFrame.from_numpy_buffer(shown.planes, format="yuv420p")
-        frame.pts = shown.row.pts90
-        frame.time_base = VIDEO_TIME_BASE
-        self._sent_pts = shown.row.pts90
-        return frame
-
-    def stop(self) -> None:
-        """End the track and wake whoever waits for it."""
-        super().stop()
-        self._arrived.set()
-
-    def _note_origin(self) -> None:
-        """Learn the sender's RTP offset: when it asks again, the last frame has been sent."""
-        if self.sender is None or self._sent_pts is None:
-            return
-        rtp = last_rtp_timestamp(self.sender)
-        if rtp is not None:
-            self._origin = (rtp - self._sent_pts) % UINT32
-
-    def locate(self, rtp: int) -> int | None:
-        """Return the pts90 behind an RTP timestamp, near the one sent last."""
-        if self._origin is None or self._sent_pts is None:
-            return None
-        behind = (self._sent_pts + self._origin - rtp) % UINT32
-        ahead = UINT32 - behind
-        return self._sent_pts - behind if behind < ahead else self._sent_pts + ahead
-
-
 class ViewerSession(Session):
     """A viewer of a stream."""
 
     def __init__(
-        self, stream: Stream, pc: RTCPeerConnection, on_end: Callable[[Session], None]
+        self,
+        stream: Stream,
+        broadcast: Broadcast,
+        pc: RTCPeerConnection,
+        on_end: Callable[[Session], None],
     ) -> None:
-        """Prepare to show a stream."""
+        """Prepare to show a stream; what is encoded once comes from its broadcast."""
         super().__init__(stream.id, pc, on_end)
-        self.track = ViewerTrack(stream)
         self._stream = stream
+        self._broadcast = broadcast
+        self.track: PacketTrack | PictureTrack = PacketTrack(broadcast.need_key)
 
     async def answer(self, offer: str) -> str:
         """Return the SDP answer to a viewer's offer and begin to show.
@@ -165,14 +99,22 @@ class ViewerSession(Session):
         Raises:
             NegotiationError: the offer cannot be used.
         """
-        self.track.sender = self.pc.addTrack(self.track)
+        packets, pictures = self.track, PictureTrack()
+        assert isinstance(packets, PacketTrack)
+        sender = self.pc.addTrack(packets)
         transceiver = self.pc.getTransceivers()[0]
         transceiver.direction = "sendonly"
         self._prefer(transceiver)
         sdp = await negotiated(self.pc, offer, wants=("recvonly", "sendrecv"))
-        encode_quickly(self.pc, self.track.sender)
+        packets.pacer = send_packed(self.pc, sender, packets.need_key)
         self.activity = Activity(self.pc)
-        self._stream.add_viewer(self.track)
+        if packets.pacer is not None:
+            packets.sender = sender
+            self._broadcast.add(packets)
+        else:
+            sender.replaceTrack(pictures)
+            self.track, pictures.sender = pictures, sender
+            self._stream.add_viewer(pictures)
         logger.info("[session %s] views stream %s", self.id[:4], self.stream_id)
         return sdp
 
@@ -183,7 +125,10 @@ class ViewerSession(Session):
         transceiver.setCodecPreferences(h264_first)
 
     async def _release(self) -> None:
-        self._stream.remove_viewer(self.track)
+        if isinstance(self.track, PacketTrack):
+            self._broadcast.remove(self.track)
+        else:
+            self._stream.remove_viewer(self.track)
         self.track.stop()
 
 

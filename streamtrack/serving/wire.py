@@ -156,11 +156,20 @@ class SettingsSet(_Command):
     masks: Literal["none", "rle"] | None = None
 
 
+class Seen(_Model):
+    """A frame that came on a viewer's display."""
+
+    rtp: Annotated[int, Field(ge=0, lt=2**32)]
+    ago_ms: Annotated[float, Field(ge=0, le=10_000)]
+    rtt_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+
+
 class Ping(_Command):
-    """Answered by pong with the same t."""
+    """Answered by pong with the same t, and how long a frame took from camera to display."""
 
     type: Literal["ping"] = "ping"
     t: float
+    seen: Seen | None = None
 
 
 class Auth(_Command):
@@ -321,6 +330,11 @@ class Stats(_Message):
     age_ms: float
     dropped: int
     viewers: int
+    align: Literal["exact", "predict"]
+    display_ms: float
+    mask_age_ms: float
+    encode_ms: float
+    bitrate_bps: int
 
 
 class EventMessage(_Model):
@@ -346,6 +360,7 @@ class Pong(_Message):
     type: Literal["pong"] = "pong"
     id: str | None = None
     t: float
+    glass_ms: float | None = None
 
 
 ServerMessage = Annotated[

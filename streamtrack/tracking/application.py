@@ -11,12 +11,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from streamtrack.tracking.history import History, PastFrame, PastObject
 from streamtrack.tracking.memory import MemoryBank, MemoryView
 from streamtrack.tracking.preprocess import mask_to_input, to_image, to_input_points
-from streamtrack.tracking.prompts import ReplayMode, TrackedObject
+from streamtrack.tracking.prompts import Applied, ReplayMode, TrackedObject
 from streamtrack.tracking.results import to_objects
 from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
 from streamtrack.tracking.segmenter import Segmenter
@@ -143,6 +145,64 @@ class Applier:
         if later:
             outcome.mode = "reencoded" if missing else "replayed"
         return outcome
+
+    def correct(
+        self,
+        object_id: int,
+        followed: Followed,
+        past: PastFrame,
+        mask: NDArray[np.bool_],
+        budget_ms: float | None,
+    ) -> Outcome | None:
+        """Take a better model's mask of an earlier frame and follow the object again to now.
+
+        Only as many of the frames since are followed as the budget allows, evenly spread.
+
+        Args:
+            object_id: of the object.
+            followed: its present.
+            past: the frame.
+            mask: (H, W) at the frame's size.
+            budget_ms: what following may take; None = any time.
+
+        Returns:
+            None when the frame is too old, or the object was prompted since.
+        """
+        was, index = past.objects.get(object_id), 0
+        if was is not None:
+            index = was.index
+        elif (before := self._history.before(past.frame)) is not None:
+            was = before.objects.get(object_id)
+            index = was.index + 1 if was is not None else 0
+        if was is None or not self._history.reaches(past.frame):
+            return None
+        if followed.bank.newest_prompted > index:
+            return None
+        later = self._spread(self._history.since(past.frame), budget_ms)
+        features = self.features(past)
+        found = self._segmenter.prompt_mask(
+            features, mask_to_input(mask, self._segmenter.image_size)
+        )
+        before_bank, bank = was.bank.copy(), was.bank.copy()
+        bank.take_prompted(followed.bank, since=0)
+        bank.add_correction(index, self._segmenter.remember(features, [found], prompted=True)[0])
+        outcome = Outcome(Followed(bank, 0), mode="replayed", stale_since=past.frame)
+        outcome.kept.append((past, PastObject(before_bank, index, found.logits)))
+        for place, one in enumerate(later, index + 1):
+            self._follow(outcome, object_id, one, place, [])
+        outcome.followed = Followed(bank, index + 1 + len(later))
+        outcome.replayed_frames = len(later)
+        if not later:
+            outcome.newest = found if past.frame == self._history.newest else None
+        return outcome
+
+    def _spread(self, later: list[PastFrame], budget_ms: float | None) -> list[PastFrame]:
+        """Return as many of the frames as the budget allows, the last one among them."""
+        cost_ms = self._costs.track or 1.0
+        if budget_ms is None or len(later) * cost_ms <= budget_ms:
+            return later
+        count = int(budget_ms / cost_ms)
+        return [later[(i + 1) * len(later) // count - 1] for i in range(count)]
 
     def features(self, past: PastFrame) -> Features:
         """Return a frame's features, computed from its picture where they are not kept."""
@@ -308,3 +368,18 @@ def _without_prompted(bank: MemoryBank, index: int) -> MemoryBank:
     twin = bank.copy()
     twin.drop_prompted(index)
     return twin
+
+
+def applied_prompts(outcomes: dict[int, Outcome]) -> tuple[Applied, ...]:
+    """Return what was done with each prompt, in the order the prompts were given."""
+    done: dict[int, Applied] = {}
+    for object_id, outcome in outcomes.items():
+        for order, (item, _) in outcome.prompted.items():
+            done[order] = Applied(
+                object_id,
+                item.past.frame,
+                outcome.mode,
+                outcome.replayed_frames,
+                outcome.rendered[order],
+            )
+    return tuple(done[order] for order in sorted(done))

@@ -8,6 +8,11 @@ import torch
 from streamtrack.errors import ConfigError, DeviceError
 
 
+def use_threads(count: int) -> None:
+    """Let the calling thread compute on so many cores of the processor."""
+    torch.set_num_threads(max(1, count))
+
+
 def resolve_device(device: str) -> str:
     """Return the device to use: "auto" becomes the best that is here.
 

@@ -1,7 +1,7 @@
 """One video: its objects, their bounded memories, and the frames prompts may still name."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -9,13 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamtrack.errors import PromptError, PromptTooOld, TooManyObjects, UnknownObject
-from streamtrack.tracking.application import Applier, Costs, Followed, Item, Outcome
+from streamtrack.tracking.application import (
+    Applier,
+    Costs,
+    Followed,
+    Item,
+    Outcome,
+    applied_prompts,
+)
 from streamtrack.tracking.history import History, PastFrame, PastObject
-from streamtrack.tracking.prompts import Applied, Prompt, Tracked, TrackedObject
+from streamtrack.tracking.prompts import Prompt, Tracked, TrackedObject
 from streamtrack.tracking.results import to_objects
 from streamtrack.tracking.segmentation import Segmentation
 from streamtrack.tracking.segmenter import Segmenter
-from streamtrack.tracking.validation import CheckedPrompt, check_prompt, check_totals
+from streamtrack.tracking.validation import CheckedPrompt, check_picture, check_prompt, check_totals
 
 Picture = NDArray[np.uint8]
 Checked = list[tuple[int, PastFrame, CheckedPrompt]]
@@ -102,7 +109,7 @@ class TrackingStream:
             PromptError: a prompt cannot be applied; nothing has changed.
             DeviceError: the device failed; nothing has changed.
         """
-        _check_picture(picture)
+        check_picture(picture)
         number = self._last_frame + 1 if frame is None else frame
         if number <= self._last_frame:
             raise PromptError(
@@ -127,7 +134,7 @@ class TrackingStream:
         self._objects = present
         self._commit(outcomes)
         self._last_frame = number
-        applied = _applied(outcomes)
+        applied = applied_prompts(outcomes)
         ids = tuple(one.object_id for one in applied)
         self._last = Tracked(self.index, objects, ids, applied, times)
         return self._last
@@ -158,9 +165,46 @@ class TrackingStream:
             outcomes = self._apply(checked, self._objects, times)
             objects = self._results(newest, {}, outcomes, times)
         self._commit(outcomes)
-        applied = _applied(outcomes)
+        applied = applied_prompts(outcomes)
         ids = tuple(one.object_id for one in applied)
         self._last = Tracked(self._last.index, self._last.objects | objects, ids, applied, times)
+        return self._last
+
+    def correct(
+        self, frame: int, masks: Mapping[int, NDArray[np.bool_]], budget_ms: float | None = None
+    ) -> Tracked:
+        """Take a better model's masks of an earlier frame, and follow their objects to now.
+
+        What the objects remembered before counts no more. A correction is no prompt: `undo`
+        does not take it back, but with the prompt before it. Objects that are unknown or were
+        prompted since, and frames that are gone, are passed over.
+
+        Args:
+            frame: the frame's number.
+            masks: (H, W) bool at the frame's size, by object id; not empty.
+            budget_ms: what following the objects again may take, all together.
+
+        Returns:
+            The newest frame's objects.
+
+        Raises:
+            DeviceError: the device failed; nothing has changed.
+        """
+        past, newest = self._find(frame), self._history.find(self._last_frame)
+        wanted = {key: one for key, one in masks.items() if key in self._objects and one.any()}
+        if past is None or newest is None or not wanted:
+            return self._last
+        share_ms = None if budget_ms is None else budget_ms / len(wanted)
+        times: dict[str, float] = {}
+        with self._segmenter.running(), _timed(times, "correct"):
+            tried = {
+                key: self._applier.correct(key, self._objects[key], past, mask, share_ms)
+                for key, mask in wanted.items()
+            }
+            outcomes = {key: one for key, one in tried.items() if one is not None}
+            objects = self._results(newest, {}, outcomes, {})
+        self._commit(outcomes)
+        self._last = Tracked(self._last.index, self._last.objects | objects, notes=times)
         return self._last
 
     def pin(self, frame: int) -> bool:
@@ -342,29 +386,6 @@ class TrackingStream:
                     self._history.add(past)
                 past.objects[object_id] = kept
         self._history.evict()
-
-
-def _applied(outcomes: dict[int, Outcome]) -> tuple[Applied, ...]:
-    """Return what was done with each prompt, in the order the prompts were given."""
-    done: dict[int, Applied] = {}
-    for object_id, outcome in outcomes.items():
-        for order, (item, _) in outcome.prompted.items():
-            done[order] = Applied(
-                object_id,
-                item.past.frame,
-                outcome.mode,
-                outcome.replayed_frames,
-                outcome.rendered[order],
-            )
-    return tuple(done[order] for order in sorted(done))
-
-
-def _check_picture(picture: Picture) -> None:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise PromptError(
-            f"The picture is {picture.dtype} of shape {picture.shape}, but must be uint8 of shape "
-            "(H, W, 3), RGB; convert it."
-        )
 
 
 @contextmanager

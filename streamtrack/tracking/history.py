@@ -82,6 +82,11 @@ class History:
         kept = next((one for one in self._frames if one.frame == frame), None)
         return kept or self._pinned.get(frame)
 
+    @property
+    def newest(self) -> int:
+        """Number of the newest frame; -1 when there is none."""
+        return self._frames[-1].frame if self._frames else -1
+
     def reaches(self, frame: int) -> bool:
         """Tell whether everything that was stepped after `frame` is still kept."""
         return bool(self._frames) and self._frames[0].frame <= frame

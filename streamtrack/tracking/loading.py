@@ -33,6 +33,24 @@ class LoadedModel:
     """One sentence that says why it was chosen."""
 
 
+def cascades(model: str, checkpoint: Path | str | None, device: str) -> bool:
+    """Tell whether a model is so slow on its device that nano should follow in its stead.
+
+    Raises:
+        CheckpointError: the model is unknown.
+        ConfigError: the device does not exist.
+    """
+    chosen_device = resolve_device(device)
+    if chosen_device != "cpu":
+        return False
+    if model != "auto":
+        return checkpoints.model_entry(model).config is not None
+    if checkpoint is not None:
+        return Path(checkpoint).suffix == ".pt"  # nano's weights are .safetensors
+    name, _ = checkpoints.choose_model(chosen_device)
+    return checkpoints.model_entry(name).config is not None
+
+
 def load_segmenter(
     model: str,
     *,

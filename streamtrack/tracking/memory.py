@@ -68,6 +68,7 @@ class MemoryBank:
         self._read_pointers = pointers
         self._prompted: dict[int, _Prompted] = {}  # in order of first prompting, as SAM 2
         self._recent: dict[int, FrameMemory] = {}
+        self._correction: tuple[int, FrameMemory] | None = None
 
     def add(self, index: int, memory: FrameMemory) -> None:
         """Store the ordinary memory of frame `index` and forget what is out of reach."""
@@ -84,10 +85,20 @@ class MemoryBank:
             self._prompted[index] = _Prompted(memory, self._recent.pop(index, None))
         self._forget(index)
 
+    def add_correction(self, index: int, memory: FrameMemory) -> None:
+        """Store what a better model says of frame `index`.
+
+        It takes the place of all that was remembered before, the prompts among it; those stay
+        for undo only.
+        """
+        self._correction = (index, memory)
+        self._recent.clear()
+
     def copy(self) -> "MemoryBank":
         """Return a bank that goes its own way; the memories themselves are shared."""
         twin = MemoryBank(mask_memories=self._mask_memories, pointers=self._read_pointers)
         twin._prompted, twin._recent = dict(self._prompted), dict(self._recent)
+        twin._correction = self._correction
         return twin
 
     def take_prompted(self, other: "MemoryBank", *, since: int, shift: int = 0) -> None:
@@ -124,6 +135,7 @@ class MemoryBank:
         Returns:
             False when no prompted memory is left, so that the object must go.
         """
+        self._correction = None
         index, prompted = max(self._prompted.items())
         for later in [t for t in self._recent if t > index]:
             del self._recent[later]
@@ -143,14 +155,21 @@ class MemoryBank:
         https://github.com/facebookresearch/sam2/blob/2b90b9f5ceec907a1c18123530e92e794ad901a4/sam2/modeling/sam2_base.py#L497
         """
         selected = self._select(index)
-        ordinary = {t: p.memory for t, p in self._prompted.items() if t not in selected}
+        begun = -1 if self._correction is None else self._correction[0]
+        ordinary = {
+            t: p.memory for t, p in self._prompted.items() if t not in selected and t > begun
+        }
         ordinary.update(self._recent)
         features = [(0, _attended(self._prompted[t].memory)) for t in selected]
+        if self._correction is not None:
+            features.insert(0, (0, _attended(self._correction[1])))
         for ago in range(self._mask_memories, 0, -1):
             memory = ordinary.get(index - ago)
             if memory is not None and memory.features is not None:
                 features.append((ago, memory.features))
         pointers = [(index - t, self._prompted[t].memory.pointer) for t in selected if t <= index]
+        if self._correction is not None:
+            pointers.insert(0, (index - self._correction[0], self._correction[1].pointer))
         for ago in range(1, self._read_pointers + 1):
             memory = ordinary.get(index - ago)
             if memory is not None:
@@ -177,7 +196,8 @@ class MemoryBank:
 
         https://github.com/facebookresearch/sam2/blob/2b90b9f5ceec907a1c18123530e92e794ad901a4/sam2/modeling/sam2_utils.py#L19
         """
-        frames = list(self._prompted)
+        begun = -1 if self._correction is None else self._correction[0]
+        frames = [t for t in self._prompted if t > begun]
         if len(frames) <= PROMPTED_FRAMES_ATTENDED:
             return frames
         before = max((t for t in frames if t < index), default=None)
@@ -209,6 +229,8 @@ class MemoryBank:
             kept.extend((prompted.memory, *prompted.earlier))
             if prompted.replaced is not None:
                 kept.append(prompted.replaced)
+        if self._correction is not None:
+            kept.append(self._correction[1])
         for memory in kept:
             yield memory.pointer
             if memory.features is not None:

@@ -171,3 +171,12 @@ def _checked_mask(value: ArrayLike, size: tuple[int, int]) -> NDArray[np.bool_]:
     if not mask.any():
         raise PromptError("The mask is empty; mark at least one pixel of the object.")
     return mask
+
+
+def check_picture(picture: NDArray[np.uint8]) -> None:
+    """Raise PromptError unless the picture is (H, W, 3) uint8."""
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise PromptError(
+            f"The picture is {picture.dtype} of shape {picture.shape}, but must be uint8 of shape "
+            "(H, W, 3), RGB; convert it."
+        )

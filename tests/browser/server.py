@@ -32,6 +32,12 @@ class Server:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
     def command(self) -> list[str]:
         """Return the command line of the server."""
         options = ["--port", str(self.port), "--model", "nano", "--device", "cpu"]

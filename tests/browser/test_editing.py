@@ -131,3 +131,4 @@ def test_the_status_line_tells_model_and_rates(viewer: Viewer):
     expect(viewer.page.locator("[data-stat=model] dd")).to_have_text("nano")
     expect(viewer.page.locator("[data-stat=fps_in] dd")).to_contain_text("fps")
     expect(viewer.page.locator("[data-stat=viewers] dd")).not_to_have_text("–")
+    expect(viewer.page.locator("[data-stat=glass_ms] dd")).to_contain_text("ms", timeout=10_000)

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { FrameRing, frameReference, watchFrames } from "../../web/frames.js";
+import { FrameRing, frameReference, seenFrame, watchFrames } from "../../web/frames.js";
 
 const record = (expectedDisplayTime, more = {}) => ({ expectedDisplayTime, width: 1280, height: 720, ...more });
 
@@ -102,4 +102,12 @@ test("an age counts from when it is sent, however long the press was", () => {
 
 test("without any record the age is still an estimate", () => {
   assert.ok(frameReference(null, { time: 130 }).age_ms > 0);
+});
+
+test("a ping says which frame is on display, if that is known and recent", () => {
+  const record = { rtpTimestamp: 7, expectedDisplayTime: 1000 };
+  assert.deepEqual(seenFrame(record, { now: 1012.5, rtt: 3 }), { rtp: 7, ago_ms: 12.5, rtt_ms: 3 });
+  assert.equal(seenFrame(record, { now: 9000 }), null);
+  assert.equal(seenFrame({ expectedDisplayTime: 1000 }, { now: 1010 }), null);
+  assert.equal(seenFrame(null, { now: 1010 }), null);
 });

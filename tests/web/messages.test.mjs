@@ -20,7 +20,7 @@ const builders = {
   "object.rename": ({ object, name }) => messages.objectRename(object, name),
   "objects.reset": () => messages.objectsReset(),
   "settings.set": ({ v, type, ...settings }) => messages.settingsSet(settings),
-  ping: ({ t }) => messages.ping(t),
+  ping: ({ t, seen }) => messages.ping(t, seen),
 };
 
 for (const example of examples.client) {
