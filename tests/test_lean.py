@@ -8,11 +8,13 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
+from streamtrack.tracking import kernels
 from streamtrack.tracking.lean import Lean
 from streamtrack.tracking.lean_readout import LeanReadout
 from streamtrack.tracking.lean_trunk import LeanEncoder
 from streamtrack.tracking.nano import build_nano
 from streamtrack.tracking.prompts import Prompt, Tracked
+from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.segmenter import Segmenter, build_sam2
 from streamtrack.tracking.tokens import ObjectMemory
 from streamtrack.tracking.tracker import Tracker
@@ -114,6 +116,18 @@ def test_a_stream_in_bfloat16_stays_near_the_exact_one(tiny: SAM2Base) -> None:
         for object_id, expected in one.objects.items():
             found = torch.from_numpy(other.objects[object_id].logits)
             assert relative_error(found, torch.from_numpy(expected.logits)) < 0.1
+
+
+def test_without_onednn_it_gives_the_same(tiny: SAM2Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: plain layers and torch's fused attention."""
+    exact = play(tiny, batched=False)
+    monkeypatch.setattr(kernels, "has_onednn", lambda: False)
+    for one, other in zip(exact, play(tiny), strict=True):
+        for object_id, expected in one.objects.items():
+            found = other.objects[object_id].logits
+            assert np.abs(found - expected.logits).max() <= 1e-4
+    pooled = play(tiny, savings=Savings(memory_pooling=2))
+    assert pooled[-1].objects[1].logits.shape == (32, 32)
 
 
 def test_building_it_leaves_the_model_as_it_was(tiny: SAM2Base) -> None:

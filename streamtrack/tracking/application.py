@@ -208,7 +208,7 @@ class Applier:
         """Return a frame's features, computed from its picture where they are not kept."""
         if past.features is None:
             begin = time.perf_counter()
-            image = to_image(past.picture, self._segmenter.image_size)
+            image = to_image(past.picture, self._segmenter.image_size, self._segmenter.device)
             past.features = self._segmenter.encode(image)
             self._costs.observe(encode=(time.perf_counter() - begin) * 1000)
         return past.features

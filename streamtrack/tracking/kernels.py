@@ -137,7 +137,8 @@ def attend_one(
         # Fused kernels want one width.
         wide = F.pad(value, (0, query.shape[1] - value.shape[1]))
         given = (query[None, None], key[None, None], wide[None, None])
-        read = F.scaled_dot_product_attention(*given, attn_mask=bias, scale=1.0)
+        mask = None if bias is None else bias.expand(len(query), -1)
+        read = F.scaled_dot_product_attention(*given, attn_mask=mask, scale=1.0)
         return found.copy_(read[0, 0, :, : value.shape[1]])
     product = torch.ops.mkldnn._linear_pointwise
     key, flipped = key.contiguous(), value.t().contiguous()

@@ -129,13 +129,14 @@ class Lean:
         seen = (scores > 0).to(token.dtype)
         pointers = seen * self._pointer(token) + (1 - seen) * self._model.no_obj_ptr.to(token.dtype)
         order = ious.argsort(dim=1, descending=True) if offered else None
+        quality = ious.gather(1, best[:, None]).float()
         return [
             Segmentation(
                 low[i : i + 1],
                 None,
                 pointers[i : i + 1],
                 scores[i : i + 1],
-                ious[i, best[i]].float()[None],
+                quality[i],
                 None if order is None else masks[i, order[i]],
             )
             for i in range(len(masks))

@@ -144,11 +144,14 @@ class Segmenter:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Enter inference on the device; foreign errors leave as DeviceError."""
-        mixed = torch.autocast(
-            self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
-        )
+        mixed = self._mixed() if self._lean is None else contextlib.nullcontext()
         with device_errors(str(self.device)), torch.inference_mode(), mixed:
             yield
+
+    def _mixed(self) -> torch.autocast:
+        """Return what lets SAM 2's own modules calculate in `dtype`."""
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
 
     def _build_lean(self) -> Lean | None:
         known = self.device.type in ("cpu", "cuda") and self.dtype != torch.float16
@@ -203,9 +206,10 @@ class Segmenter:
     def prompt_mask(self, features: Features, mask: Tensor) -> Segmentation:
         """Take a given mask, (1, 1, S, S) of 0 and 1, as one object's segmentation."""
         top = self._unflatten(features.maps[-1], features.sizes[-1])
-        outputs = self._model._use_mask_as_output(
-            top, self._fine_maps(features, 1), mask.to(self.device)
-        )
+        with self._mixed():
+            outputs = self._model._use_mask_as_output(
+                top, self._fine_maps(features, 1), mask.to(self.device)
+            )
         _, _, ious, low, high, pointer, score = outputs
         return Segmentation(low, high, pointer, score, ious[:, 0], None)
 
