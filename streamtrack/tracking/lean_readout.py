@@ -162,7 +162,6 @@ class _Layer:
 def _pooled(tokens: Tensor, spatial: int, cells: int, pooling: int) -> Tensor:
     """Return (M, D) tokens whose first `spatial` are averaged over squares of their grids."""
     side = round(math.sqrt(cells))
-    squares = tokens[:spatial].view(
-        -1, side // pooling, pooling, side // pooling, pooling, tokens.shape[1]
-    )
-    return torch.cat([squares.mean((2, 4)).flatten(0, 2), tokens[spatial:]])
+    grids = tokens[:spatial].view(-1, side, side, tokens.shape[1]).permute(0, 3, 1, 2)
+    squares = F.avg_pool2d(grids, pooling).permute(0, 2, 3, 1).flatten(0, 2)
+    return torch.cat([squares, tokens[spatial:]])
