@@ -43,7 +43,7 @@ lint: setup-dev
 	@$(VENV)/bin/mypy
 
 bench: setup-dev
-	@$(PY) benchmarks/step.py --peer upstream --size 512 --objects 1 4
+	@$(PY) benchmarks/step.py --peers upstream --size 512 --objects 1 4
 
 # The embedded model from raw data to weights: resumable, ends after MINUTES of work (training/).
 DATA ?= ../shared/data

@@ -1,4 +1,4 @@
-"""The command line: serve, run, models, download, devices.
+"""The command line: serve, run, models, download, devices, bench.
 
 Whatever goes wrong is one sentence on stderr and an exit status: 2 wrong usage or
 configuration, 3 the source failed, 4 the model or its checkpoint failed. Heavy modules
@@ -171,12 +171,20 @@ def _devices(args: argparse.Namespace) -> None:
     _stdout().print(devices_table())
 
 
+def _bench(args: argparse.Namespace) -> None:
+    """Time steps on this machine."""
+    from streamtrack.bench_command import bench
+
+    bench(args, _stdout(), Console(stderr=True))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "run": _run,
     "models": _models,
     "download": _download,
     "devices": _devices,
+    "bench": _bench,
 }
 
 

@@ -104,6 +104,32 @@ def _add_others(commands: "_Commands[_Parser]") -> None:
     download = commands.add_parser("download", help="download a model's weights")
     download.add_argument("model", metavar="MODEL", help="a name that `streamtrack models` lists")
     commands.add_parser("devices", help="list cameras and compute devices")
+    _add_bench(commands)
+
+
+def _add_bench(commands: "_Commands[_Parser]") -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="time a step on this machine: models x sizes x objects x streams",
+        description="Several values of one flag are combined with those of all others. Models "
+        "whose weights are not here are timed with random ones.",
+        epilog=_EXIT,
+        allow_abbrev=False,
+    )
+    count = _at_least(1)
+    bench.add_argument("--model", nargs="+", default=["nano"], help="names (default nano)")
+    bench.add_argument(
+        "--image-size", type=count, nargs="+", metavar="N", help="sides of the input in pixels"
+    )
+    bench.add_argument("--objects", type=count, nargs="+", default=[1], metavar="N")
+    bench.add_argument("--streams", type=count, nargs="+", default=[1], metavar="N")
+    bench.add_argument("--dtype", nargs="+", default=["auto"], help="auto, float32, bfloat16")
+    bench.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    bench.add_argument("--frames", type=count, default=12, metavar="N", help="counted (12)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    bench.add_argument(
+        "--tune", action="store_true", help="find the numbers (dtype) to take for each model"
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

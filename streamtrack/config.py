@@ -79,9 +79,13 @@ class TrackerConfig(_Section):
     checkpoint: Path | None = None
     image_size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] | None = None
     device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     cascade: Literal["auto", "on", "off"] = "auto"
     max_objects: Annotated[int, Field(ge=1, le=256)] = 32
     replay_budget_ms: Annotated[float, Field(ge=0, le=10_000)] = 150.0
+    memory_pooling: Literal[1, 2] = 1
+    mask_memories: Annotated[int, Field(ge=1, le=16)] | None = None
+    memory_every: Annotated[int, Field(ge=1, le=16)] = 1
 
 
 class WindowConfig(_Section):

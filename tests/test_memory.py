@@ -24,7 +24,7 @@ def filled(frames: int, prompted: tuple[int, ...] = (0,)) -> MemoryBank:
 
 def test_a_view_reads_six_masks_and_fifteen_pointers_beside_the_prompted_frame() -> None:
     view = filled(40).view(40)
-    assert [t_pos for t_pos, _ in view.features] == [0, 1, 2, 3, 4, 5, 6]
+    assert [ago for ago, _ in view.features] == [0, 6, 5, 4, 3, 2, 1]
     assert [ago for ago, _ in view.pointers] == [40, *range(1, 16)]
     assert [float(f.max()) for _, f in view.features] == [0, 34, 35, 36, 37, 38, 39]
 
@@ -32,7 +32,7 @@ def test_a_view_reads_six_masks_and_fifteen_pointers_beside_the_prompted_frame()
 def test_missing_frames_are_skipped_not_padded() -> None:
     bank = filled(3)
     bank.add(5, memory(5))
-    assert [t_pos for t_pos, _ in bank.view(6).features] == [0, 2, 3, 6]
+    assert [ago for ago, _ in bank.view(6).features] == [0, 5, 4, 1]
 
 
 def test_the_bank_stops_growing() -> None:
@@ -55,13 +55,13 @@ def test_the_bank_stops_growing_when_every_frame_is_prompted() -> None:
 
 def test_only_the_four_newest_prompted_frames_are_attended_as_prompted() -> None:
     view = filled(60, prompted=(0, 10, 20, 30, 40, 50)).view(60)
-    assert [float(f.max()) for t_pos, f in view.features if t_pos == 0] == [50, 40, 30, 20]
+    assert [float(f.max()) for ago, f in view.features if ago == 0] == [50, 40, 30, 20]
 
 
 def test_an_unselected_prompted_frame_inside_the_window_reads_as_ordinary_memory() -> None:
     view = filled(10, prompted=(2, 4, 6, 7, 8, 9)).view(10)
-    ordinary = {t_pos: float(f.max()) for t_pos, f in view.features if t_pos}
-    assert ordinary == {1: 4, 2: 5}
+    ordinary = {ago: float(f.max()) for ago, f in view.features if ago}
+    assert ordinary == {6: 4, 5: 5}
 
 
 def test_undo_restores_the_frame_as_it_was_before_the_correction() -> None:

@@ -203,18 +203,19 @@ def test_running_out_of_memory_is_one_sentence() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
 
-def test_a_failing_device_leaves_the_stream_as_it_was(tracker: Tracker) -> None:
+def test_a_failing_device_leaves_the_stream_as_it_was(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream, twin = tracker.open(), tracker.open()
     for one in (stream, twin):
         one.step(picture(0), [click()])
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
-    handle = tracker.segmenter._model.memory_encoder.register_forward_pre_hook(fail)
-    with pytest.raises(DeviceError):
+    with monkeypatch.context() as patch, pytest.raises(DeviceError):
+        patch.setattr(tracker.segmenter, "remember", fail)
         stream.step(picture(1), [click(1, 20, 20, 0), click()])
-    handle.remove()
     assert stream.object_ids == (1,) and stream.index == 1
     assert np.array_equal(logits(stream.step(picture(1)), 1), logits(twin.step(picture(1)), 1))
 

@@ -25,6 +25,7 @@ from streamtrack.serving.protocol import MAX_MESSAGE_BYTES
 from streamtrack.serving.routes import create_app
 from streamtrack.tracking.devices import use_threads
 from streamtrack.tracking.loading import cascades
+from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.tracker import Tracker
 from streamtrack.tracking_thread import TrackingLimits, TrackingThread
 
@@ -204,6 +205,12 @@ def load_tracker(config: TrackerConfig, threads: int | None = None) -> TrackerLi
         checkpoint=config.checkpoint,
         image_size=config.image_size,
         device=config.device,
+        dtype=config.dtype,
+        savings=Savings(
+            memory_pooling=config.memory_pooling,
+            mask_memories=config.mask_memories,
+            memory_every=config.memory_every,
+        ),
     )
 
 

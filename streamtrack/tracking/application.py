@@ -20,7 +20,8 @@ from streamtrack.tracking.memory import MemoryBank, MemoryView
 from streamtrack.tracking.preprocess import mask_to_input, to_image, to_input_points
 from streamtrack.tracking.prompts import Applied, ReplayMode, TrackedObject
 from streamtrack.tracking.results import to_objects
-from streamtrack.tracking.segmenter import Features, PointInput, Segmentation, Segmenter
+from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.validation import CheckedPrompt
 
 
@@ -207,7 +208,7 @@ class Applier:
         """Return a frame's features, computed from its picture where they are not kept."""
         if past.features is None:
             begin = time.perf_counter()
-            image = to_image(past.picture, self._segmenter.image_size)
+            image = to_image(past.picture, self._segmenter.image_size, self._segmenter.device)
             past.features = self._segmenter.encode(image)
             self._costs.observe(encode=(time.perf_counter() - begin) * 1000)
         return past.features
@@ -262,7 +263,7 @@ class Applier:
         bank.take_prompted(followed.bank, since=index, shift=1)
         view = bank.view(index)
         found = self._segmenter.track(self.features(first), [view])
-        bank.add(index, self._segmenter.remember(self.features(first), found, prompted=False)[0])
+        bank.add(index, self._segmenter.follow(self.features(first), found, [index])[0])
         return _Start(bank, view, index, found[0].logits, None)
 
     def _bank_after(
@@ -323,7 +324,7 @@ class Applier:
         begin = time.perf_counter()
         before, view = bank.copy(), bank.view(index)
         found = self._segmenter.track(features, [view])[0]
-        bank.add(index, self._segmenter.remember(features, [found], prompted=False)[0])
+        bank.add(index, self._segmenter.follow(features, [found], [index])[0])
         self._costs.observe(track=(time.perf_counter() - begin) * 1000)
         outcome.newest = found
         if items:

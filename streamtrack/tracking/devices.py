@@ -49,6 +49,18 @@ def fast_dtype(device: str) -> torch.dtype:
     return torch.float32
 
 
+def named_dtype(name: str, device: str) -> torch.dtype:
+    """Return the type of numbers of this name: "auto", "float32" or "bfloat16".
+
+    Raises:
+        ConfigError: there is no such name.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": fast_dtype(device)}
+    if name not in known:
+        raise ConfigError(f"The numbers {name!r} are unknown; use auto, float32 or bfloat16.")
+    return known[name]
+
+
 @contextlib.contextmanager
 def device_errors(device: str) -> Iterator[None]:
     """Translate the device's own errors: out of memory above all.

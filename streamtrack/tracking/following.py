@@ -20,7 +20,8 @@ from streamtrack.tracking.application import (
 from streamtrack.tracking.history import History, PastFrame, PastObject
 from streamtrack.tracking.prompts import Prompt, Tracked, TrackedObject
 from streamtrack.tracking.results import to_objects
-from streamtrack.tracking.segmenter import Segmentation, Segmenter
+from streamtrack.tracking.segmentation import Segmentation
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.validation import CheckedPrompt, check_picture, check_prompt, check_totals
 
 Picture = NDArray[np.uint8]
@@ -323,7 +324,8 @@ class TrackingStream:
         with _timed(times, "track"):
             views = [one.bank.view(one.clock) for one in self._objects.values()]
             found = self._segmenter.track(features, views)
-            memories = self._segmenter.remember(features, found, prompted=False)
+            clocks = [one.clock for one in self._objects.values()]
+            memories = self._segmenter.follow(features, found, clocks)
         self._costs.observe(track=times["track"] / len(found))
         present = {}
         for (object_id, one), segmentation, memory in zip(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamtrack.tracking.memory import MemoryBank
-from streamtrack.tracking.segmenter import Features, PointInput
+from streamtrack.tracking.segmentation import Features, PointInput
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,11 +3,13 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from streamtrack.tracking import checkpoints, nano
-from streamtrack.tracking.devices import fast_dtype, resolve_device
+from streamtrack.tracking.devices import named_dtype, resolve_device
+from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.segmenter import (
     Segmenter,
     build_sam2,
@@ -55,8 +57,9 @@ def load_segmenter(
     checkpoint: Path | str | None,
     image_size: int | None,
     device: str,
-    dtype: torch.dtype | None,
+    dtype: torch.dtype | str | None,
     batched: bool = True,
+    savings: Savings | None = None,
 ) -> LoadedModel:
     """Resolve the name, find or download its weights, and build the model.
 
@@ -81,14 +84,41 @@ def load_segmenter(
         path = checkpoints.find_checkpoint(name) or checkpoints.download(name)
         state = checkpoints.load_state_dict(path)
         checkpoints.identify(state, path, name)
-    entry = checkpoints.registry()[name]
-    built = (
-        nano.build_nano(image_size=image_size or nano.NANO_IMAGE_SIZE)
-        if entry.config is None
-        else build_sam2(entry.config, image_size=image_size or _OFFICIAL_IMAGE_SIZE)
-    )
+    built = _build(name, image_size)
     load_weights(built, state, str(path))
-    dtype = dtype or fast_dtype(chosen_device)
-    segmenter = Segmenter(built, device=chosen_device, dtype=dtype, batched=batched)
+    kind = _dtype(dtype, chosen_device)
+    segmenter = Segmenter(built, device=chosen_device, dtype=kind, batched=batched, savings=savings)
     logger.info("model %s on %s: %s", name, chosen_device, why)
     return LoadedModel(segmenter, name, why)
+
+
+def random_weights(
+    model: str,
+    *,
+    image_size: int | None = None,
+    device: str = "cpu",
+    dtype: torch.dtype | str | None = None,
+    savings: Savings | None = None,
+) -> Segmenter:
+    """Return a model that has learned nothing: for timing, which needs no weights.
+
+    Raises:
+        CheckpointError: the model is unknown.
+        ConfigError: the image size or device does not exist.
+    """
+    chosen_device = resolve_device(device)
+    torch.manual_seed(0)
+    built = _build(checkpoints.model_entry(model).name, image_size)
+    kind = _dtype(dtype, chosen_device)
+    return Segmenter(built, device=chosen_device, dtype=kind, savings=savings)
+
+
+def _build(name: str, image_size: int | None) -> Any:
+    config = checkpoints.registry()[name].config
+    if config is None:
+        return nano.build_nano(image_size=image_size or nano.NANO_IMAGE_SIZE)
+    return build_sam2(config, image_size=image_size or _OFFICIAL_IMAGE_SIZE)
+
+
+def _dtype(dtype: torch.dtype | str | None, device: str) -> torch.dtype:
+    return dtype if isinstance(dtype, torch.dtype) else named_dtype(dtype or "auto", device)

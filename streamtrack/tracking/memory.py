@@ -24,7 +24,7 @@ class FrameMemory:
     """What one object's segmentation of one frame leaves behind."""
 
     features: Tensor | None
-    """(1, C, h, w) bfloat16 `maskmem_features`; None once too old to be attended."""
+    """(1, C, h, w) bfloat16 `maskmem_features`; None when too old to be attended, or left out."""
     pointer: Tensor
     """(1, D) object pointer."""
     trace: Trace | None = None
@@ -36,7 +36,7 @@ class MemoryView:
     """What memory attention reads at one frame, in SAM 2's order of concatenation."""
 
     features: tuple[tuple[int, Tensor], ...]
-    """(t_pos, features): 0 for prompted frames, else 1 (oldest) ... num_maskmem - 1."""
+    """(frames ago, features), oldest first after the prompted frames, which have 0."""
     pointers: tuple[tuple[int, Tensor], ...]
     """(frames ago, pointer); negative for a prompted frame that lies ahead."""
 
@@ -170,10 +170,10 @@ class MemoryBank:
         features = [(0, _attended(self._prompted[t].memory)) for t in selected]
         if self._correction is not None:
             features.insert(0, (0, _attended(self._correction[1])))
-        for t_pos in range(1, self._mask_memories + 1):
-            memory = ordinary.get(index - (self._mask_memories + 1 - t_pos))
+        for ago in range(self._mask_memories, 0, -1):
+            memory = ordinary.get(index - ago)
             if memory is not None and memory.features is not None:
-                features.append((t_pos, memory.features))
+                features.append((ago, memory.features))
         pointers = [(index - t, self._prompted[t].memory.pointer) for t in selected if t <= index]
         if self._correction is not None:
             pointers.insert(0, (index - self._correction[0], self._correction[1].pointer))

@@ -4,6 +4,7 @@ Nothing about it is learned, so it holds for things no training has shown; the m
 when to believe it. Trust says where: how well the moved picture of before explains this one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -85,3 +86,25 @@ def carry(motion: Tensor, logits: Tensor) -> Tensor:
         torch.tanh(logits.float() / 4), grid, padding_mode="border", align_corners=False
     )
     return torch.cat([moved, motion[:, 2:]], 1)
+
+
+def carried(now: Grey, traces: Sequence[Trace | None], side: int) -> Tensor:
+    """Return the (N, 2, side, side) prior of N objects on a frame; zeros where there is no trace.
+
+    Args:
+        now: the frame.
+        traces: of the objects, each on the newest frame it was seen on.
+        side: of the logits.
+    """
+    flows: dict[int, Tensor] = {}
+    motions, logits = [], []
+    for trace in traces:
+        if trace is None:
+            motions.append(torch.zeros(3, GREY_PX, GREY_PX))
+            logits.append(torch.zeros(1, 1, side, side))
+            continue
+        if id(trace.grey) not in flows:  # objects stepped together share the frame
+            flows[id(trace.grey)] = torch.from_numpy(flow_and_trust(trace.grey, now))
+        motions.append(flows[id(trace.grey)])
+        logits.append(trace.logits.float().cpu())
+    return carry(torch.stack(motions), torch.cat(logits))

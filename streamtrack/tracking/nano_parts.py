@@ -174,7 +174,9 @@ class FeaturePromptEncoder(PromptEncoder):
         drawn = torch.stack(maps, 1)
         if prior is None:
             return F.pad(drawn, (0, 0, 0, 0, 0, 2))
-        return torch.cat([drawn, (prior[:, :1] * prior[:, 1:]).to(drawn), prior[:, 1:].to(drawn)], 1)
+        return torch.cat(
+            [drawn, (prior[:, :1] * prior[:, 1:]).to(drawn), prior[:, 1:].to(drawn)], 1
+        )
 
 
 class KeyValueMemoryEncoder(nn.Module):

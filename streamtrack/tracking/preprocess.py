@@ -10,12 +10,15 @@ _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 
-def to_image(picture: NDArray[np.uint8], image_size: int) -> Tensor:
+def to_image(
+    picture: NDArray[np.uint8], image_size: int, device: torch.device | str = "cpu"
+) -> Tensor:
     """Return the picture squeezed to a square and normalised as SAM 2's training did.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
         image_size: side of the model's input in pixels.
+        device: where the image is wanted; a GPU gets bytes and normalises them itself.
 
     Returns:
         (3, image_size, image_size) float32.
@@ -26,9 +29,12 @@ def to_image(picture: NDArray[np.uint8], image_size: int) -> Tensor:
         (image_size, image_size),
         interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR,
     )
-    image = torch.from_numpy(square).permute(2, 0, 1).float().div_(255)
-    image -= torch.tensor(_MEAN)[:, None, None]
-    image /= torch.tensor(_STD)[:, None, None]
+    pixels = torch.from_numpy(square)
+    if torch.device(device).type == "cuda":
+        pixels = pixels.pin_memory().to(device, non_blocking=True)
+    image = pixels.permute(2, 0, 1).float().div_(255)
+    image -= torch.tensor(_MEAN, device=image.device)[:, None, None]
+    image /= torch.tensor(_STD, device=image.device)[:, None, None]
     return image
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from streamtrack.masks import mask_box
 from streamtrack.tracking.preprocess import to_masks
 from streamtrack.tracking.prompts import TrackedObject
-from streamtrack.tracking.segmenter import Segmentation
+from streamtrack.tracking.segmentation import Segmentation
 
 
 def to_objects(
@@ -24,22 +24,30 @@ def to_objects(
     """
     if not found:
         return {}
-    logits = _to_numpy(torch.cat([one.logits[:, 0] for one in found.values()]))  # (N, h, w)
-    masks = to_masks(logits, size)
+    logits = torch.cat([one.logits[:, 0] for one in found.values()])  # (N, h, w)
+    scores = torch.cat([one.object_score.flatten() for one in found.values()])
+    ious = torch.cat([one.predicted_iou.flatten() for one in found.values()])
+    # Everything at once: each copy from a GPU waits for it.
+    numbers = torch.stack([scores.float(), ious.float()], 1)
+    flat = _to_numpy(torch.cat([numbers, logits.float().flatten(1)], 1))
+    low = flat[:, 2:].reshape(logits.shape)
     return {
-        object_id: _to_object(object_id, one, low, mask, size)
-        for (object_id, one), low, mask in zip(found.items(), logits, masks, strict=True)
+        object_id: _to_object(object_id, one, flat[i, :2], low[i], mask, size)
+        for i, ((object_id, one), mask) in enumerate(
+            zip(found.items(), to_masks(low, size), strict=True)
+        )
     }
 
 
 def _to_object(
     object_id: int,
     found: Segmentation,
+    numbers: NDArray[np.float32],
     logits: NDArray[np.float32],
     mask: NDArray[np.bool_],
     size: tuple[int, int],
 ) -> TrackedObject:
-    score = float(found.object_score.float())
+    score, iou = float(numbers[0]), float(numbers[1])
     candidates = None
     if found.candidates is not None:
         candidates = to_masks(_to_numpy(found.candidates), size)
@@ -49,7 +57,7 @@ def _to_object(
         mask=mask,
         logits=logits,
         score=1 / (1 + float(np.exp(-score))),
-        predicted_iou=float(found.predicted_iou.float().clamp(0, 1)),
+        predicted_iou=min(1.0, max(0.0, iou)),
         box=mask_box(mask),
         area=int(np.count_nonzero(mask)),
         candidates=candidates,

@@ -9,7 +9,6 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import sam2  # noqa: F401  (registers its model configurations with hydra)
 import torch
@@ -18,71 +17,22 @@ from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from streamtrack.errors import CheckpointError, ConfigError
 from streamtrack.tracking import motion_prior
 from streamtrack.tracking.devices import device_errors
+from streamtrack.tracking.lean import Lean
 from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED, FrameMemory, MemoryView
 from streamtrack.tracking.motion_prior import Trace
+from streamtrack.tracking.savings import Savings
+from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
+from streamtrack.tracking.tokens import memory_tokens
 
 logger = logging.getLogger(__name__)
 
 _MASK_LOGIT_LIMIT = 32.0  # clamp of a previous mask given as prompt (sam2_video_predictor.py:244)
 _SIZE_STEP = 32  # coarsest stride of every trunk
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Features:
-    """One frame's image features, finest first, as SAM 2 flattens them."""
-
-    maps: tuple[Tensor, ...]
-    """Each (h*w, 1, C)."""
-    positions: tuple[Tensor, ...]
-    """Each (h*w, 1, C): position code of the map beside it."""
-    sizes: tuple[tuple[int, int], ...]
-    """Each (h, w)."""
-    grey: motion_prior.Grey | None = None
-    """The frame for a model that takes a motion prior."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the maps; positions are constants of the model."""
-        return sum(one.numel() * one.element_size() for one in self.maps)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Segmentation:
-    """The decoder's answer for one object on one frame."""
-
-    logits: Tensor
-    """(1, 1, h, w) float32 low-resolution mask logits."""
-    high_logits: Tensor
-    """(1, 1, S, S) float32 mask logits at the model's input size."""
-    pointer: Tensor
-    """(1, D)."""
-    object_score: Tensor
-    """(1, 1) logit."""
-    predicted_iou: Tensor
-    """(1,) of the mask chosen."""
-    candidates: Tensor | None
-    """(3, h, w) logits, best predicted IoU first, when the decoder offered three."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PointInput:
-    """Clicks and box corners in the model's input pixels."""
-
-    coords: Tensor
-    """(1, N, 2) float32, (x, y)."""
-    labels: Tensor
-    """(1, N) int32: 0 background, 1 foreground, 2 and 3 box corners."""
-
-    def joined(self, more: "PointInput") -> "PointInput":
-        """Return these points followed by `more`."""
-        coords = torch.cat([self.coords, more.coords], dim=1)
-        return PointInput(coords, torch.cat([self.labels, more.labels], dim=1))
 
 
 def build_sam2(config: str, *, image_size: int) -> SAM2Base:
@@ -147,6 +97,7 @@ class Segmenter:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         batched: bool = True,
+        savings: Savings | None = None,
     ) -> None:
         """Move the model to its device.
 
@@ -154,18 +105,27 @@ class Segmenter:
             model: in eval mode.
             device: "cpu", "cuda", "cuda:N" or "mps".
             dtype: float32, or bfloat16/float16 for autocast.
-            batched: step objects together; False is the exact reference path.
+            batched: step objects together, with the lean model where there is one; False is the
+                exact reference path.
+            savings: what may be left out; None = nothing.
 
         Raises:
+            ConfigError: the model has no part that the savings would save.
             DeviceError: the device cannot hold the model.
         """
         self.device = torch.device(device)
         self.dtype = dtype
         self.batched = batched
+        self.savings = savings or Savings()
         with device_errors(device):
             self._model = model.to(self.device).eval()
+            self._lean = self._build_lean() if batched else None
         self._takes_prior = bool(getattr(model, "takes_prior", False))
-        self._memory_position: Tensor | None = None  # constant of the model, (h*w, 1, C)
+        self._memory_position: Tensor | None = None  # constant of the model, (h*w, C)
+        if self._lean is not None:
+            self._memory_position = self._lean.memory_position
+        elif self.savings.memory_pooling != 1:
+            raise ConfigError("This model cannot pool its memories; set memory_pooling to 1.")
 
     @property
     def image_size(self) -> int:
@@ -175,7 +135,8 @@ class Segmenter:
     @property
     def mask_memories(self) -> int:
         """Ordinary mask memories the model reads."""
-        return int(self._model.num_maskmem) - 1
+        known = int(self._model.num_maskmem) - 1
+        return min(known, self.savings.mask_memories or known)
 
     @property
     def pointers(self) -> int:
@@ -186,14 +147,26 @@ class Segmenter:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Enter inference on the device; foreign errors leave as DeviceError."""
-        mixed = torch.autocast(
-            self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
-        )
+        mixed = self._mixed() if self._lean is None else contextlib.nullcontext()
         with device_errors(str(self.device)), torch.inference_mode(), mixed:
             yield
 
+    def _mixed(self) -> torch.autocast:
+        """Return what lets SAM 2's own modules calculate in `dtype`."""
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
+
+    def _build_lean(self) -> Lean | None:
+        known = self.device.type in ("cpu", "cuda") and self.dtype != torch.float16
+        if not known or not Lean.suits(self._model):
+            return None
+        pooling = self.savings.memory_pooling
+        return Lean(self._model, device=self.device, dtype=self.dtype, pooling=pooling)
+
     def encode(self, image: Tensor) -> Features:
         """Return the features of one normalised image, (3, S, S) float32."""
+        if self._lean is not None:
+            return self._lean.encode(image)
         encoded = self._model.forward_image(image[None].to(self.device))
         _, maps, positions, sizes = self._model._prepare_backbone_features(encoded)
         grey = motion_prior.grey_of(image) if self._takes_prior else None
@@ -244,69 +217,84 @@ class Segmenter:
     def prompt_mask(self, features: Features, mask: Tensor) -> Segmentation:
         """Take a given mask, (1, 1, S, S) of 0 and 1, as one object's segmentation."""
         top = self._unflatten(features.maps[-1], features.sizes[-1])
-        outputs = self._model._use_mask_as_output(
-            top, self._fine_maps(features, 1), mask.to(self.device)
-        )
+        with self._mixed():
+            outputs = self._model._use_mask_as_output(
+                top, self._fine_maps(features, 1), mask.to(self.device)
+            )
         _, _, ious, low, high, pointer, score = outputs
         return Segmentation(low, high, pointer, score, ious[:, 0], None)
 
     def remember(
         self, features: Features, found: Sequence[Segmentation], *, prompted: bool
     ) -> list[FrameMemory]:
-        """Return the memories of segmentations, in order.
+        """Return the full memories of segmentations, in order.
 
         Prompted frames are remembered by their binarised low-resolution mask, tracked ones
         by their high-resolution logits, as SAM 2's video predictor does.
         """
         memories = []
         for group in self._chunks(list(found)):
-            high = torch.cat([one.high_logits for one in group])
-            if prompted:
-                side = self.image_size
-                low = torch.cat([one.logits for one in group])
-                high = F.interpolate(low, size=(side, side), mode="bilinear", align_corners=False)
-            encoded, positions = self._model._encode_new_memory(
-                current_vision_feats=[m.expand(-1, len(group), -1) for m in features.maps],
-                feat_sizes=list(features.sizes),
-                pred_masks_high_res=high,
-                object_score_logits=torch.cat([one.object_score for one in group]),
-                is_mask_from_pts=prompted,
-            )
-            if self._memory_position is None:
-                self._memory_position = positions[-1][:1].flatten(2).permute(2, 0, 1).clone()
+            encoded = self._remember(features, group, prompted)
             stored = encoded.to(torch.bfloat16)  # always, even in fp32: sam2_video_predictor.py:781
             memories += [
-                FrameMemory(
-                    stored[i : i + 1].clone(),
-                    one.pointer.clone(),
-                    None if features.grey is None else Trace(features.grey, one.logits),
-                )
+                FrameMemory(stored[i : i + 1].clone(), one.pointer.clone(), trace_of(features, one))
                 for i, one in enumerate(group)
             ]
         return memories
 
+    def follow(
+        self, features: Features, found: Sequence[Segmentation], indices: Sequence[int]
+    ) -> list[FrameMemory]:
+        """Return the memories of tracked frames; savings may leave out mask memories.
+
+        Args:
+            features: of the frame.
+            found: of the objects.
+            indices: the frame's place in each object's own count.
+        """
+        every = self.savings.memory_every
+        due = [i for i, index in enumerate(indices) if index % every == 0]
+        full = self.remember(features, [found[i] for i in due], prompted=False)
+        memories = dict(zip(due, full, strict=True))
+        return [
+            memories.get(i) or FrameMemory(None, one.pointer.clone(), trace_of(features, one))
+            for i, one in enumerate(found)
+        ]
+
+    def _remember(self, features: Features, group: list[Segmentation], prompted: bool) -> Tensor:
+        """Return (B, C, h, w) memory features."""
+        low = torch.cat([one.logits for one in group])
+        scores = torch.cat([one.object_score for one in group])
+        if self._lean is not None:
+            binary = prompted and self._model.binarize_mask_from_pts_for_mem_enc
+            return self._lean.remember(features, low, scores, binary=binary)
+        high = [one.high_logits for one in group if one.high_logits is not None]
+        if prompted or len(high) < len(group):
+            size = (self.image_size, self.image_size)
+            high = [F.interpolate(low, size=size, mode="bilinear", align_corners=False)]
+        encoded: Tensor
+        encoded, positions = self._model._encode_new_memory(
+            current_vision_feats=[m.expand(-1, len(group), -1) for m in features.maps],
+            feat_sizes=list(features.sizes),
+            pred_masks_high_res=torch.cat(high),
+            object_score_logits=scores,
+            is_mask_from_pts=prompted,
+        )
+        if self._memory_position is None:
+            self._memory_position = positions[-1][0].flatten(1).t().clone()
+        return encoded
+
     def _prior(self, features: Features, traces: Sequence[Trace | None]) -> Tensor | None:
-        """Return the (B, 2, h, w) masks that optical flow carries onto the frame."""
+        """Return the (B, 2, S / 4, S / 4) masks that optical flow carries onto the frame."""
         if features.grey is None:
             return None
-        side = self.image_size // 4
-        flows: dict[int, Tensor] = {}
-        motions, logits = [], []
-        for trace in traces:
-            if trace is None:
-                motions.append(torch.zeros(3, motion_prior.GREY_PX, motion_prior.GREY_PX))
-                logits.append(torch.zeros(1, 1, side, side, device=self.device))
-                continue
-            if id(trace.grey) not in flows:
-                found = motion_prior.flow_and_trust(trace.grey, features.grey)
-                flows[id(trace.grey)] = torch.from_numpy(found)
-            motions.append(flows[id(trace.grey)])
-            logits.append(trace.logits)
-        return motion_prior.carry(torch.stack(motions).to(self.device), torch.cat(logits))
+        return motion_prior.carried(features.grey, traces, self.image_size // 4).to(self.device)
 
     def _groups(self, views: Sequence[MemoryView]) -> list[list[int]]:
         if not self.batched:
             return [[i] for i in range(len(views))]
+        if self._lean is not None:
+            return [list(range(len(views)))]
         by_shape: dict[tuple[int, int], list[int]] = {}
         for i, view in enumerate(views):
             by_shape.setdefault(view.shape, []).append(i)
@@ -318,57 +306,23 @@ class Segmenter:
         return [[one] for one in found]
 
     def _attend(self, features: Features, views: Sequence[MemoryView]) -> Tensor:
-        """Return features conditioned on memories of equal shape, (B, C, h, w)."""
-        tokens = [self._tokens(view) for view in views]
-        memory = torch.cat([memory for memory, _, _ in tokens], dim=1)  # (M, B, C)
-        position = torch.cat([position for _, position, _ in tokens], dim=1)
+        """Return features conditioned on memories, (B, C, h, w).
+
+        The reference path takes only memories of equal shape together.
+        """
+        assert self._memory_position is not None, "a view has memories, so one was encoded"
+        memories = [memory_tokens(self._model, view, self._memory_position) for view in views]
+        if self._lean is not None:
+            return self._lean.condition(features, memories)
         batch = len(views)
         attended = self._model.memory_attention(
             curr=[features.maps[-1].expand(-1, batch, -1)],
             curr_pos=[features.positions[-1].expand(-1, batch, -1)],
-            memory=memory,
-            memory_pos=position,
-            num_obj_ptr_tokens=tokens[0][2],
+            memory=torch.stack([one.tokens for one in memories], dim=1),  # (M, B, C)
+            memory_pos=torch.stack([one.codes for one in memories], dim=1),
+            num_obj_ptr_tokens=memories[0].pointer_tokens,
         )
         return self._unflatten(attended, features.sizes[-1])
-
-    def _tokens(self, view: MemoryView) -> tuple[Tensor, Tensor, int]:
-        """Return memory tokens (M, 1, C), their position codes, and how many are pointers."""
-        model = self._model
-        assert self._memory_position is not None, "a view has memories, so one was encoded"
-        memory = [f.flatten(2).permute(2, 0, 1) for _, f in view.features]
-        position = [
-            self._memory_position + model.maskmem_tpos_enc[model.num_maskmem - t_pos - 1]
-            for t_pos, _ in view.features
-        ]
-        pointer_tokens = 0
-        if view.pointers and model.use_obj_ptrs_in_encoder:
-            pointers, codes = self._pointer_tokens(view)
-            memory.append(pointers)
-            position.append(codes)
-            pointer_tokens = len(pointers)
-        codes = torch.cat(position)
-        return torch.cat(memory).to(codes.dtype), codes, pointer_tokens
-
-    def _pointer_tokens(self, view: MemoryView) -> tuple[Tensor, Tensor]:
-        """Return object pointers split into memory-sized tokens and their temporal codes."""
-        model = self._model
-        pointers = torch.stack([pointer for _, pointer in view.pointers])  # (P, 1, D)
-        signed = model.use_signed_tpos_enc_to_obj_ptrs
-        ago = [distance if signed else abs(distance) for distance, _ in view.pointers]
-        if model.add_tpos_enc_to_obj_ptrs:
-            width = model.hidden_dim if model.proj_tpos_enc_in_obj_ptrs else model.mem_dim
-            scaled = torch.tensor(ago).to(self.device) / (model.max_obj_ptrs_in_encoder - 1)
-            codes = model.obj_ptr_tpos_proj(get_1d_sine_pe(scaled, dim=width))
-            codes = codes.unsqueeze(1).expand(-1, 1, model.mem_dim)
-        else:
-            codes = pointers.new_zeros(len(ago), 1, model.mem_dim)
-        split = model.hidden_dim // model.mem_dim
-        if split > 1:
-            pointers = pointers.reshape(-1, 1, split, model.mem_dim)
-            pointers = pointers.permute(0, 2, 1, 3).flatten(0, 1)  # (P * split, 1, C)
-            codes = codes.repeat_interleave(split, dim=0)
-        return pointers, codes
 
     def _decode(
         self,
@@ -382,21 +336,24 @@ class Segmenter:
     ) -> list[Segmentation]:
         """Run the mask decoder on (B, C, h, w) conditioned features."""
         batch = len(conditioned)
-        inputs = None
+        inputs: dict[str, Tensor] | None = None
         if points is not None:
             inputs = {
                 "point_coords": points.coords.to(self.device),
                 "point_labels": points.labels.to(self.device),
             }
         several = self._model._use_multimask(initial, inputs)
-        more = {} if prior is None else {"prior": prior}
+        if self._lean is not None:
+            return self._lean.decode(
+                features, conditioned, points=points, previous=previous, several=several
+            )
         outputs = self._model._forward_sam_heads(
             backbone_features=conditioned,
             point_inputs=inputs,
             mask_inputs=previous,
             high_res_features=self._fine_maps(features, batch),
             multimask_output=several,
-            **more,
+            **({} if prior is None else {"prior": prior}),
         )
         all_low, _, ious, low, high, pointer, score = outputs
         best, order = ious.float().max(dim=1).values, ious.argsort(dim=1, descending=True)
@@ -424,3 +381,8 @@ class Segmenter:
         """Turn (h*w, B, C) into (B, C, h, w)."""
         unflattened: Tensor = tokens.permute(1, 2, 0).unflatten(2, size)
         return unflattened
+
+
+def trace_of(features: Features, found: Segmentation) -> Trace | None:
+    """Return what a model that takes a motion prior needs on the next frame."""
+    return None if features.grey is None else Trace(features.grey, found.logits)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from streamtrack.tracking.following import TrackingStream
 from streamtrack.tracking.loading import load_segmenter
+from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.segmenter import Segmenter
 
 __all__ = ["Tracker", "TrackingStream"]
@@ -49,8 +50,9 @@ class Tracker:
         checkpoint: Path | str | None = None,
         image_size: int | None = None,
         device: str = "auto",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         batched: bool = True,
+        savings: Savings | None = None,
     ) -> Self:
         """Load a model and put it on a device.
 
@@ -59,9 +61,10 @@ class Tracker:
             checkpoint: weights to use; None = the model's own, downloaded if need be.
             image_size: side of the model's input in pixels, a multiple of 32; None = its own.
             device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-            dtype: torch.float32 or torch.bfloat16; None = what is fast on the device.
+            dtype: "float32", "bfloat16" or torch's; None or "auto" = what is fast on the device.
             batched: step the objects of a stream together; False steps them one by one, the
                 reference path: in float32 bit-equal to SAM 2's video predictor.
+            savings: approximations that save time; None = none.
 
         Raises:
             CheckpointError: the model is unknown or its weights are missing or broken.
@@ -75,6 +78,7 @@ class Tracker:
             device=device,
             dtype=dtype,
             batched=batched,
+            savings=savings,
         )
         return cls(loaded.segmenter, model=loaded.model, why=loaded.why)
 
@@ -82,6 +86,11 @@ class Tracker:
     def device(self) -> str:
         """The device's name, such as "cpu"."""
         return str(self.segmenter.device)
+
+    @property
+    def dtype(self) -> str:
+        """The type of its numbers, such as "bfloat16"."""
+        return str(self.segmenter.dtype).removeprefix("torch.")
 
     @property
     def image_size(self) -> int:
