@@ -18,6 +18,7 @@ their J tells what is lost between the tracker and the screen, not how good the 
 import argparse
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -196,16 +197,19 @@ def play(sequence: Film, make: Callable[[], Stream], fps: float, offline: float)
     pace.wait(2 / fps)
     stream.close()
     found, stale, ages = [], [], []
+    begins, seen = [1, *sorted(ids)], set()
     for moment, shown in watcher.shown:
-        index = ids.get(shown.row.frame_id, 0)
+        # A frame that was shown again has an id of its own, after that of its picture.
+        index = ids.get(begins[bisect_right(begins, shown.row.frame_id) - 1], 0)
         if not index:
             continue
+        seen.add(index)
         truth = sequence.masks[index]
         drawn = [one.mask for one in shown.objects if one.state == "tracked"]
         found.append(jaccard(drawn[0] if drawn else np.zeros_like(truth), truth))
         stale.append(jaccard(_newest(watcher, moment, truth), truth))
         ages.append(1000 * (moment - shown.row.t_capture))
-    share = len(found) / max(1, len(ids))
+    share = len(seen) / max(1, len(ids))
     return Played(offline, float(np.mean(found)), float(np.mean(stale)), share, ages)
 
 

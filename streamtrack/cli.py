@@ -1,4 +1,4 @@
-"""The command line: serve, run, models, download, devices, bench.
+"""The command line: serve, run, models, download, devices, bench, eval.
 
 Whatever goes wrong is one sentence on stderr and an exit status: 2 wrong usage or
 configuration, 3 the source failed, 4 the model or its checkpoint failed. Heavy modules
@@ -178,6 +178,17 @@ def _bench(args: argparse.Namespace) -> None:
     bench(args, _stdout(), Console(stderr=True))
 
 
+def _eval(args: argparse.Namespace) -> None:
+    """Measure a model on sequences with true masks."""
+    from streamtrack.evaluation import find_sequences
+
+    find_sequences(args.dataset)  # before a model is downloaded
+    tracker = _load_tracker(args)
+    from streamtrack.eval_command import evaluate
+
+    evaluate(args, tracker, _stdout(), Console(stderr=True))
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "run": _run,
@@ -185,6 +196,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "download": _download,
     "devices": _devices,
     "bench": _bench,
+    "eval": _eval,
 }
 
 

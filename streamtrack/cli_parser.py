@@ -105,6 +105,7 @@ def _add_others(commands: "_Commands[_Parser]") -> None:
     download.add_argument("model", metavar="MODEL", help="a name that `streamtrack models` lists")
     commands.add_parser("devices", help="list cameras and compute devices")
     _add_bench(commands)
+    _add_eval(commands)
 
 
 def _add_bench(commands: "_Commands[_Parser]") -> None:
@@ -130,6 +131,47 @@ def _add_bench(commands: "_Commands[_Parser]") -> None:
     bench.add_argument(
         "--tune", action="store_true", help="find the numbers (dtype) to take for each model"
     )
+
+
+def _add_eval(commands: "_Commands[_Parser]") -> None:
+    evaluate = commands.add_parser(
+        "eval",
+        help="measure J, F and J&F on sequences with true masks",
+        description="The frame an object is prompted on does not count. A dataset is a folder of "
+        "sequences with frames/ and masks/, one such sequence, or laid out as DAVIS.",
+        epilog=_EXIT,
+        allow_abbrev=False,
+    )
+    evaluate.add_argument("dataset", type=Path, metavar="DATASET", help="folder of sequences")
+    evaluate.add_argument(
+        "--prompt",
+        choices=("mask", "box", "click"),
+        default="mask",
+        help="the true mask, its box, or a click on its innermost point (default mask)",
+    )
+    evaluate.add_argument(
+        "--realtime",
+        type=_rate,
+        metavar="FPS",
+        help="play on a camera's clock and score what is shown, and stale masks beside it",
+    )
+    evaluate.add_argument(
+        "--frames", type=_at_least(2), metavar="N", help="the first N frames of each sequence"
+    )
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the scores there too")
+    evaluate.add_argument("--csv", type=Path, metavar="FILE", help="write the scores there too")
+    _add_model(evaluate)
+
+
+def _rate(text: str) -> float:
+    """Return a number of frames per second."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0.1 <= rate <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate between 0.1 and 1000 frames/s")
+    return rate
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
