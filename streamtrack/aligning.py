@@ -14,10 +14,11 @@ from streamtrack.media.window import Window
 
 _CAUGHT_UP = 12
 """Frames at most that are followed to catch up with a result; the rest is passed over (guess)."""
-_LEVELS = ((WORK_PX, True), (128, True), (96, True), (96, False))
-"""Working size and whether masks are fitted, best first; each takes about two thirds of the time
-of the one before, the last nearly none (measured, benchmarks/LOG.md 2026-11-21)."""
-_FULL, _ROOM = 0.8, 0.5
+_LEVELS = ((WORK_PX, True), (192, True), (128, True), (96, True), (96, False))
+"""Working size and whether masks are fitted, best first; each takes two thirds to nine tenths of
+the time of the one before, the last nearly none (measured, benchmarks/LOG.md 2026-11-21)."""
+_BEGIN = 2
+_FULL, _ROOM = 0.65, 0.4
 """Shares of the budget: above the first on average the next level is taken, below the second the
 better one is tried. Single frames take up to one and a half times the average (measured)."""
 _HURRY, _PATIENCE = 10, 90
@@ -50,8 +51,8 @@ class Aligner:
         self._ahead: Result | None = None
         """Found on a frame that is still to be shown."""
         self._result: Result | None = None
-        self._level = 1
-        self._carrier = Carrier(work_px=_LEVELS[1][0])
+        self._level = _BEGIN
+        self._carrier = Carrier(work_px=_LEVELS[_BEGIN][0])
         self._since_change = 0
         self._mean_s = 0.0
 

@@ -100,7 +100,7 @@ def packed(pts90: int, key: bool = False) -> Packed:
 async def test_a_viewer_that_falls_behind_skips_to_the_next_key_frame() -> None:
     asked: list[float] = []
     clock = FakeClock()
-    track = PacketTrack(lambda: asked.append(clock.now), clock)
+    track = PacketTrack(lambda joining: asked.append(clock.now), clock)
     track.put(packed(0, key=True))
     waiting = asyncio.ensure_future(track.recv())
     await asyncio.sleep(0)
@@ -122,7 +122,7 @@ async def test_a_viewer_that_falls_behind_skips_to_the_next_key_frame() -> None:
 async def test_one_viewer_asks_for_key_frames_ever_more_rarely() -> None:
     asked: list[float] = []
     clock = FakeClock()
-    track = PacketTrack(lambda: asked.append(clock.now), clock)
+    track = PacketTrack(lambda joining: asked.append(clock.now), clock)
     for _ in range(200):
         track.need_key()
         clock.advance(0.1)

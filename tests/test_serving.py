@@ -21,6 +21,7 @@ from streamtrack.display.overlay import object_colour
 from streamtrack.errors import SourceUnavailable
 from streamtrack.serving import protocol
 from streamtrack.serving.aiortc_compat import last_rtp_timestamp
+from streamtrack.serving.broadcast import KEY_INTERVAL_S
 from tests.fakes import DEVICE_GONE, FakeTracker, scene
 from tests.servers import Served, served
 
@@ -542,3 +543,19 @@ async def test_a_viewer_learns_how_long_a_frame_took_from_camera_to_display() ->
             assert (await control.next("pong"))["glass_ms"] is None
             text = server.hub.metrics.text().decode()
             assert 'streamtrack_glass_to_glass_seconds_count{stream="cam"} 1.0' in text
+
+
+async def test_a_viewer_that_lost_too_much_gets_a_key_frame() -> None:
+    async with served() as server, server.client as client:
+        async with client.view("cam") as video:
+            for _ in range(5):
+                await video.frame()
+            broadcast = server.hub.broadcasts["cam"]
+            before = broadcast.now().key_frames
+            await asyncio.sleep(KEY_INTERVAL_S)
+            (session,) = server.hub.viewers.values()
+            assert session.track.sender is not None
+            await video._receiver._send_rtcp_pli(session.track.sender._ssrc)
+            await until(lambda: broadcast.now().key_frames == before + 1)
+            await video.frame()
+            assert broadcast.now().bitrate_bps > 0 and broadcast.now().sent_bytes > 0

@@ -19,8 +19,8 @@ from streamtrack.display.refine import Fitted, Known, refit
 _MARGIN_KNOWN_PX, _MARGIN_NEW_PX = 40, 20
 """Working pixels around an object, where it is known and where it is looked for: the first
 shows more ground, which tells the uncovered (measured)."""
-WORK_PX = 192
-"""Longer side of one object at working size; each of N has 1/sqrt(N) of it. 256 gains 0.003 J
+WORK_PX = 256
+"""Longer side of one object at working size; each of N has 1/sqrt(N) of it. 192 loses 0.003 J
 (measured, benchmarks/LOG.md 2026-11-21)."""
 _MIN_WORK_PX = 96
 _LOST_SUPPORT = 0.05

@@ -21,8 +21,8 @@ from streamtrack.stream import Stream
 
 logger = logging.getLogger(__name__)
 
-KEY_INTERVAL_S = 0.3
-"""Key frames on demand are at least so far apart."""
+KEY_INTERVAL_S, JOIN_INTERVAL_S = 0.3, 0.1
+"""Key frames on demand are at least so far apart, and those for a viewer that joins."""
 PACE_S = 5.0
 """The encoder hears this often how many pictures come (guess)."""
 STILL_S = 0.1
@@ -68,6 +68,7 @@ class Broadcast:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._target_bps = float(settings.bitrate_bps)
         self._wants_key = threading.Event()
+        self._joined = threading.Event()
         self._last_key = float("-inf")
         self._paced = clock()
         self._encode_s = 0.0
@@ -117,8 +118,10 @@ class Broadcast:
             self._stream.remove_viewer(self)
             self._slot.close()
 
-    def need_key(self) -> None:
-        """Make a key frame soon, for whoever needs one."""
+    def need_key(self, joining: bool = False) -> None:
+        """Make a key frame soon, for whoever needs one; sooner for one that joins."""
+        if joining:
+            self._joined.set()
         self._wants_key.set()
 
     def adapt(self) -> None:
@@ -172,9 +175,13 @@ class Broadcast:
         if begun - self._paced > PACE_S:
             self._paced = begun
             encoder.repace(self._stream.meters["out"].rate())
-        key = self._wants_key.is_set() and begun - self._last_key >= KEY_INTERVAL_S
+        if not any(track.connected for track in self._tracks):
+            return  # a key frame now would be gone before anybody could take it
+        apart = JOIN_INTERVAL_S if self._joined.is_set() else KEY_INTERVAL_S
+        key = self._wants_key.is_set() and begun - self._last_key >= apart
         if key:
             self._wants_key.clear()
+            self._joined.clear()
         encoded = encoder.encode(shown.planes, shown.row.pts90, key=key)
         self._encode_s = self._clock() - begun
         if encoded is None:

@@ -14,7 +14,10 @@ from prometheus_client.registry import Collector
 from streamtrack.media.window import WindowState
 from streamtrack.serving.broadcast import BroadcastNow
 
-BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+BUCKETS_S = (
+    *(0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.035, 0.05, 0.075),
+    *(0.1, 0.15, 0.25, 0.5, 1.0, 2.5),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,12 +121,12 @@ class PacketTrack(SentTrack):
     """What is encoded once for all viewers; who falls behind goes on from the next key frame."""
 
     def __init__(
-        self, ask_key: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self, ask_key: Callable[[bool], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Begin empty; made on the event loop.
 
         Args:
-            ask_key: asks for a key frame.
+            ask_key: asks for a key frame; True when this viewer has none yet.
             clock: monotonic seconds.
         """
         super().__init__()
@@ -134,14 +134,14 @@ class PacketTrack(SentTrack):
         self._ask_key = ask_key
         self._clock = clock
         self._queue: deque[Packed] = deque()
-        self._connected = False
+        self.connected = False
         self._needs_key = True
         self._asked = float("-inf")
         self._patience_s = _ASKING_S
 
     def put(self, packed: Packed) -> None:
         """Take the next encoded picture; on the event loop."""
-        if not self._connected:
+        if not self.connected:
             return
         if packed.key:
             self.dropped += len(self._queue)
@@ -165,15 +165,15 @@ class PacketTrack(SentTrack):
         else:
             self._patience_s = min(2 * self._patience_s, _ASKING_MOST_S)
         self._asked = now
-        self._ask_key()
+        self._ask_key(self._sent_pts is None)
 
     async def recv(self) -> Packed:  # type: ignore[override]
         """Return the next encoded picture, waiting for it.
 
         aiortc asks for the first one once the connection is up: until then nothing is kept.
         """
-        if not self._connected:
-            self._connected = True
+        if not self.connected:
+            self.connected = True
             self.need_key()
         await self._wait(lambda: self._queue)
         packed = self._queue.popleft()
