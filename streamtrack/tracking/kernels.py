@@ -128,7 +128,7 @@ def attend_one(
     Args:
         query: (N, D), scaled.
         key: (M, D).
-        value: (M, V).
+        value: (M, V); laid out by columns it is not copied.
         bias: (M,) added to the scores of each key.
         out: (N, V) to write to.
     """
@@ -156,17 +156,18 @@ def halves(width: int) -> Tensor:
     return torch.arange(width).view(-1, 2).t().reshape(-1)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Rotate channel i against channel width/2 + i.
 
     Args:
         x: (..., N, D).
         cos: (N, D / 2).
         sin: (N, D / 2).
+        out: like x, to write to.
     """
     half = x.shape[-1] // 2
     first, second = x[..., :half], x[..., half:]
-    turned = torch.empty_like(x)
+    turned = torch.empty_like(x) if out is None else out
     torch.mul(first, cos, out=turned[..., :half]).addcmul_(second, sin, value=-1)
     torch.mul(second, cos, out=turned[..., half:]).addcmul_(first, sin)
     return turned

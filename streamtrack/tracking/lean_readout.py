@@ -9,6 +9,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class LeanReadout:
         self._norm = _Norm(attention.norm, device)
         turns = layers[0].self_attn.compute_cis(end_x=side, end_y=side).to(device)
         self._cos, self._sin = turns.real.to(dtype), turns.imag.to(dtype)  # (h*w, D / 2)
-        self._dtype = dtype
+        self._dtype, self._pooling = dtype, pooling
 
     @staticmethod
     def suits(attention: Any) -> bool:
@@ -74,11 +75,37 @@ class LeanReadout:
             memories: of the objects, of any lengths.
         """
         x = (features.float() + 0.1 * position.float())[None]
+        prepared = [self._prepare(memory) for memory in memories]
         for layer in self._layers:
             x = layer.look_around(x, self._cos, self._sin)
-            x = layer.look_back(x, memories, self._cos, self._sin)
+            x = layer.look_back(x, prepared, self._cos, self._sin)
             x = layer.mix(x)
         return self._norm(x)
+
+    def _prepare(self, memory: ObjectMemory) -> "_Reading":
+        """Do once what all layers need."""
+        source = (memory.tokens.float() + memory.codes.float()).to(self._dtype)
+        spatial = len(source) - memory.pointer_tokens
+        value, bias = memory.tokens.to(self._dtype), None
+        if self._pooling > 1:
+            value = _pooled(value, spatial, len(self._cos), self._pooling)
+            bias = value.new_zeros(len(value))
+            bias[: len(value) - memory.pointer_tokens] = math.log(self._pooling**2)
+        return _Reading(source, spatial, value.t().contiguous().t(), bias)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reading:
+    """One object's memories, ready to be read."""
+
+    source: Tensor
+    """(M, C) of which keys are made."""
+    spatial: int
+    """How many of them have a place; the rest are pointers."""
+    value: Tensor
+    """(M', C), laid out by columns."""
+    bias: Tensor | None
+    """(M',) what makes one pooled key weigh as much as the keys it stands for."""
 
 
 class _Norm:
@@ -128,31 +155,27 @@ class _Layer:
         return self._around.out.onto(read, x)
 
     def look_back(
-        self, x: Tensor, memories: Sequence[ObjectMemory], cos: Tensor, sin: Tensor
+        self, x: Tensor, readings: Sequence[_Reading], cos: Tensor, sin: Tensor
     ) -> Tensor:
         """Cross attention of (B, N, C), or of (1, N, C) that all objects share."""
         query = rotate(self._back.query(self._norms[1](x)), cos, sin)
-        width = memories[0].tokens.shape[1]
-        read = query.new_empty(len(memories), x.shape[1], width)
-        for i, memory in enumerate(memories):
-            key = self._back.key((memory.tokens.float() + memory.codes.float()).to(self._dtype))
-            value, bias = memory.tokens.to(self._dtype), None
-            spatial = len(key) - memory.pointer_tokens  # pointers have no place to be rotated by
-            grids = key[:spatial].view(-1, len(cos), key.shape[1])
-            grids.copy_(rotate(grids, cos, sin))
-            if self._pooling > 1:
-                bias = self._bias(key, memory.pointer_tokens)
-                key = _pooled(key, spatial, len(cos), self._pooling)
-                value = _pooled(value, spatial, len(cos), self._pooling)
-            attend_one(query[i % len(query)], key, value, bias=bias, out=read[i])
-        return self._back.out.onto(read, x.expand(len(memories), -1, -1))
+        width = readings[0].value.shape[1]
+        read = query.new_empty(len(readings), x.shape[1], width)
+        for i, one in enumerate(readings):
+            key = self._keys(one, cos, sin)
+            attend_one(query[i % len(query)], key, one.value, bias=one.bias, out=read[i])
+        return self._back.out.onto(read, x.expand(len(readings), -1, -1))
 
-    def _bias(self, key: Tensor, pointer_tokens: int) -> Tensor:
-        """Return what makes one pooled key weigh as much as the keys it stands for."""
-        cells = self._pooling**2
-        bias = key.new_zeros((len(key) - pointer_tokens) // cells + pointer_tokens)
-        bias[: len(bias) - pointer_tokens] = math.log(cells)
-        return bias
+    def _keys(self, reading: _Reading, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return (M', D) keys; those of pointers have no place to be rotated by."""
+        plain, spatial = self._back.key(reading.source), reading.spatial
+        key = torch.empty_like(plain)
+        grids = (one[:spatial].view(-1, len(cos), one.shape[1]) for one in (plain, key))
+        rotate(next(grids), cos, sin, out=next(grids))
+        key[spatial:] = plain[spatial:]
+        if self._pooling > 1:
+            return _pooled(key, spatial, len(cos), self._pooling)
+        return key
 
     def mix(self, x: Tensor) -> Tensor:
         """Two layers on each token of (B, N, C)."""

@@ -88,6 +88,7 @@ def load_segmenter(
     load_weights(built, state, str(path))
     kind = _dtype(dtype, chosen_device)
     segmenter = Segmenter(built, device=chosen_device, dtype=kind, batched=batched, savings=savings)
+    segmenter.release_reference()
     logger.info("model %s on %s: %s", name, chosen_device, why)
     return LoadedModel(segmenter, name, why)
 
@@ -110,7 +111,9 @@ def random_weights(
     torch.manual_seed(0)
     built = _build(checkpoints.model_entry(model).name, image_size)
     kind = _dtype(dtype, chosen_device)
-    return Segmenter(built, device=chosen_device, dtype=kind, savings=savings)
+    segmenter = Segmenter(built, device=chosen_device, dtype=kind, savings=savings)
+    segmenter.release_reference()
+    return segmenter
 
 
 def _build(name: str, image_size: int | None) -> Any:

@@ -156,6 +156,12 @@ class Segmenter:
         enabled = self.dtype != torch.float32
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
 
+    def release_reference(self) -> None:
+        """Free the weights that only the reference path reads; the model serves nobody else."""
+        if self._lean is not None:
+            for name in ("image_encoder", "memory_attention", "memory_encoder"):
+                setattr(self._model, name, torch.nn.Identity())
+
     def _build_lean(self) -> Lean | None:
         known = self.device.type in ("cpu", "cuda") and self.dtype != torch.float16
         if not known or not Lean.suits(self._model):
