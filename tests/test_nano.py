@@ -10,7 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamtrack.resources import resource
-from streamtrack.tracking.nano import NANO_IMAGE_SIZE, Nano, build_nano
+from streamtrack.tracking.motion_prior import GREY_PX, Trace, carried, carry, flow_and_trust
+from streamtrack.tracking.nano import NANO_IMAGE_SIZE, Nano, build_nano, make_quick
+from streamtrack.tracking.prompts import Prompt
+from streamtrack.tracking.segmenter import Segmenter
+from streamtrack.tracking.tracker import Tracker
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
@@ -206,3 +210,40 @@ def test_every_parameter_learns() -> None:
     logits, scores = follower.follow(torch.randn(3, 64, 64))
     (logits.clamp(-50, 50).sum() + scores.sum() + score.sum()).backward()
     assert model.sam_prompt_encoder.under_point.weight.grad is not None
+
+
+def test_the_quick_form_of_the_model_segments_alike() -> None:
+    torch.manual_seed(3)
+    plain, quick = build_nano(image_size=64), build_nano(image_size=64)
+    for module in plain.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.running_mean)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+            torch.nn.init.normal_(module.weight)
+    quick.load_state_dict(plain.state_dict())
+    streams = [Tracker(Segmenter(one), model="nano").open() for one in (plain, make_quick(quick))]
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        picture = rng.integers(0, 255, (64, 64, 3), np.uint8)
+        prompts = [] if index else [Prompt(box=[10, 10, 50, 50])]
+        one, other = (stream.step(picture, prompts).objects[1].logits for stream in streams)
+        assert np.allclose(one, other, atol=1e-3 * max(1.0, float(np.abs(one).max())))
+    assert not any(isinstance(one, torch.nn.BatchNorm2d) for one in quick.modules())
+
+
+def test_a_mask_moves_with_the_picture() -> None:
+    rng = np.random.default_rng(1)
+    coarse = rng.integers(0, 255, (20, 20), np.uint8)
+    ground = cv2.resize(coarse, (GREY_PX + 16, GREY_PX + 16), interpolation=cv2.INTER_CUBIC)
+    before, now = ground[8:-8, 8:-8], ground[8:-8, 2:-14]  # all of it moves six to the right
+    before, now = (np.ascontiguousarray(one) for one in (before, now))
+    motion = torch.from_numpy(flow_and_trust(before, now))
+    assert motion[0, 20:-20, 20:-20].median() == pytest.approx(-6 / GREY_PX, abs=0.5 / GREY_PX)
+    assert motion[2, 20:-20, 20:-20].median() > 0.8
+    logits = torch.full((1, 1, 64, 64), -10.0)
+    logits[..., 20:40, 20:40] = 10
+    moved = carry(motion[None], logits)[0, 0] > 0
+    rows, columns = torch.nonzero(moved, as_tuple=True)
+    assert abs(int(columns.min()) - 23) <= 1 and abs(int(rows.min()) - 20) <= 1
+    nothing = carried(now, [None, Trace(before, logits)], 64)
+    assert nothing.shape == (2, 2, 64, 64) and not nothing[0].any() and nothing[1].any()

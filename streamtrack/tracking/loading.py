@@ -86,6 +86,8 @@ def load_segmenter(
         checkpoints.identify(state, path, name)
     built = _build(name, image_size)
     load_weights(built, state, str(path))
+    if isinstance(built, nano.Nano):
+        built = nano.make_quick(built)
     kind = _dtype(dtype, chosen_device)
     segmenter = Segmenter(built, device=chosen_device, dtype=kind, batched=batched, savings=savings)
     segmenter.release_reference()
