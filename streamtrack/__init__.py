@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from streamtrack.media.frame import Frame
     from streamtrack.media.sources import open_source
     from streamtrack.tracking.prompts import Prompt, Tracked, TrackedObject
+    from streamtrack.tracking.savings import Savings
     from streamtrack.tracking.tracker import Tracker, TrackingStream
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "Frame",
     "Prompt",
     "PromptError",
+    "Savings",
     "SourceError",
     "StreamtrackError",
     "Tracked",
@@ -52,6 +54,7 @@ _HOMES = {
     "Frame": "media.frame",
     "open_source": "media.sources",
     "Prompt": "tracking.prompts",
+    "Savings": "tracking.savings",
     "Tracked": "tracking.prompts",
     "TrackedObject": "tracking.prompts",
     "Tracker": "tracking.tracker",

@@ -101,7 +101,7 @@ def serve_config(args: argparse.Namespace) -> "Config":
     )
 
 
-_MODEL_FLAGS = ("model", "checkpoint", "image_size", "device")
+_MODEL_FLAGS = ("model", "checkpoint", "image_size", "device", "dtype")
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -210,6 +210,7 @@ def _load_tracker(args: argparse.Namespace) -> "Tracker":
         checkpoint=args.checkpoint,
         image_size=args.image_size,
         device=args.device or "auto",
+        dtype=args.dtype,
     )
 
 

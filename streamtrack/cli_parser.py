@@ -181,6 +181,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "--image-size", type=_at_least(1), metavar="N", help="side of the model's input in pixels"
     )
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:N or mps (default auto)")
+    parser.add_argument(
+        "--dtype", help="numbers to calculate with: auto, float32 or bfloat16 (default auto)"
+    )
 
 
 def _at_least(least: int) -> Callable[[str], int]:
