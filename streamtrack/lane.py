@@ -151,7 +151,8 @@ class Lane:
     commands: deque[tuple[Command, Answer]] = field(default_factory=deque)
     corrections: dict[int, dict[int, NDArray[np.bool_]]] = field(default_factory=dict)
     """Masks of a better model, (H, W) by frame and object."""
-    served: int = 0
+    spent_s: float = 0.0
+    """Seconds it has had the device."""
     dropped: int = 0
     """Frames replaced before the tracker took them, which nobody saw."""
     skipped: int = 0

@@ -2,7 +2,8 @@
 
 It loads the model, warms it up, steps and frees there; no other thread touches the device.
 Each stream has a lane: the newest frame (newest wins, the rest is counted) and a bounded
-first-in-first-out queue of commands. Lanes with commands come sooner, otherwise in turn.
+first-in-first-out queue of commands. Lanes with commands come sooner, otherwise those that have had
+the device for the shortest time.
 """
 
 import contextlib
@@ -72,7 +73,9 @@ class TrackingThread:
         self._clock = clock
         self._changed = threading.Condition()
         self._lanes: list[Lane] = []
-        self._turn = 0
+        self._now_s = 0.0
+        """Device time of the lane served last, when its turn began."""
+        self._served: Lane | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
@@ -126,11 +129,13 @@ class TrackingThread:
                 continue
             if lane.tracking is None:
                 lane.tracking = self._opened(tracker, lane)
+            begun = self._clock()
             try:
                 budget_ms = self._limits.replay_budget_ms
                 Turn(lane, lane.tracking, clock=self._clock, budget_ms=budget_ms).serve()
             except Exception as error:  # the session's boundary: one stream never ends the others
                 self._fail(lane, error)
+            lane.spent_s += self._clock() - begun
         self._lanes.clear()
 
     def _opened(self, tracker: TrackerLike, lane: Lane) -> TrackingStreamLike:
@@ -183,11 +188,16 @@ class TrackingThread:
                 if ready:
                     break
                 self._changed.wait()
-            # A lane with commands overtakes the others, but none of them more than once a round.
-            ahead = len(self._lanes)
-            lane = min(ready, key=lambda one: one.served - ahead * bool(one.commands))
-            self._turn += 1
-            lane.served = self._turn
+
+            # Start-time fair queueing: who has had the device least goes first, and nobody saves
+            # time up while idle. A lane with commands overtakes, but not twice in a row.
+            def place(one: Lane) -> tuple[bool, float]:
+                overtakes = bool(one.commands) and one is not self._served
+                return not overtakes, max(one.spent_s, self._now_s)
+
+            lane = min(ready, key=place)
+            lane.spent_s = self._now_s = max(lane.spent_s, self._now_s)
+            self._served = lane
             return lane
 
     def _refuse_all(self, lane: Lane) -> None:

@@ -1,9 +1,11 @@
 """One thread serves every stream fairly, applies commands in order, and survives failures."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from queue import Queue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from streamtrack.lane import COMMANDS_KEPT, Lane, Outcome
 from streamtrack.media.ledger import LedgerRow
 from streamtrack.tracking.prompts import Tracked
 from streamtrack.tracking_thread import TrackingLimits, TrackingThread
-from tests.fakes import DEVICE_GONE, FakeTracker, scene
+from tests.fakes import DEVICE_GONE, FakeTracker, FakeTrackingStream, scene
 
 SIZE = (240, 320)
 RED = (0.15, 0.3)
@@ -237,6 +239,31 @@ def test_a_stream_full_of_commands_starves_nobody(opener: Opener, tracker: FakeT
     wait(answers, 5)
     others = [index for index, one in enumerate(tracker.steps[:12]) if one is not mine]
     assert len(others) == 2, "both other streams had their turn within a few steps"
+
+
+def test_streams_share_the_devices_time_and_not_its_turns(
+    opener: Opener, tracker: FakeTracker
+) -> None:
+    heavy, light = (opener()[0] for _ in range(2))
+    for lane in (heavy, light):
+        lane.offer(frame(1))
+        lane.submit(click()).result(5)
+    slow, quick = tracker.opened[1:3]
+    stepped = tracker.stepped
+
+    def taking(stream: FakeTrackingStream, *rest: Any) -> None:
+        time.sleep(0.02 if stream is slow else 0.004)
+        stepped(stream, *rest)
+
+    tracker.stepped = taking  # type: ignore[method-assign]
+    tracker.steps.clear()
+    number, until = 2, time.monotonic() + 0.8
+    while time.monotonic() < until:
+        for lane in (heavy, light):
+            lane.offer(frame(number))
+        number += 1
+        time.sleep(0.001)
+    assert tracker.steps.count(quick) > 2 * tracker.steps.count(slow) > 0
 
 
 def test_a_model_that_cannot_be_loaded_answers_every_command() -> None:
