@@ -60,10 +60,10 @@ def test_eight_viewers_one_throttled_and_one_killed(
     assert min(calm) >= 10, calm
 
     sessions = numbered.call(lambda served: list(served.hub.viewers.values()))
-    numbered.call(lambda _: drop_packets(sessions[-1], 0.4))
+    numbered.call(lambda _: drop_packets(sessions[-1], 0.8))  # more than sending again heals
     seen = seen_within(watch, 60, viewers)
     assert undisturbed(calm[:-1], seen[:-1]), (calm, seen)
-    assert seen[-1] < 0.9 * calm[-1], "its line is bad"
+    assert seen[-1] < 0.9 * calm[-1], (calm, seen)
 
     crashed = viewers[-2]
     crashed.page.context.close()  # without goodbye: the page is gone
