@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from streamtrack.errors import CheckpointError, ConfigError
+from streamtrack.tracking import loading
 from streamtrack.tracking.devices import fast_dtype, resolve_device
 from streamtrack.tracking.prompts import Prompt
 from streamtrack.tracking.segmenter import Segmenter, build_sam2
@@ -82,3 +83,20 @@ def test_a_device_that_is_not_here_is_said(device: str) -> None:
 def test_the_processor_computes_in_bfloat16_only_where_it_can() -> None:
     can = torch.cpu._is_avx512_bf16_supported()
     assert fast_dtype("cpu") == (torch.bfloat16 if can else torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("model", "image_size", "slow"),
+    [
+        ("nano", None, False),
+        ("sam2.1-tiny", None, True),
+        ("sam2.1-tiny", 512, False),
+        ("sam2.1-large", 768, True),
+        ("auto", None, False),
+    ],
+)
+def test_only_models_slower_than_flow_can_bridge_take_part_in_a_cascade(
+    model: str, image_size: int | None, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading.checkpoints, "choose_model", lambda device: ("nano", "it is here"))
+    assert loading.cascades(model, None, image_size, "cpu") is slow

@@ -185,7 +185,7 @@ def _fast_loader(config: TrackerConfig) -> Callable[[], TrackerLike] | None:
     """Return what loads the model that follows every frame in a cascade; None without one."""
     slow = config.cascade == "on"
     if config.cascade == "auto":
-        slow = cascades(config.model, config.checkpoint, config.device)
+        slow = cascades(config.model, config.checkpoint, config.image_size, config.device)
     if not slow:
         return None
     return lambda: load_tracker(TrackerConfig(model="nano", device=config.device), 1)

@@ -33,7 +33,14 @@ class LoadedModel:
     """One sentence that says why it was chosen."""
 
 
-def cascades(model: str, checkpoint: Path | str | None, device: str) -> bool:
+_CARRIED_SIZE = 512
+"""Up to this input size a step is short enough on a processor for flow alone to carry masks: at
+300 ms that shows more than the cascade, at 600 ms less (measured, benchmarks/LOG.md)."""
+
+
+def cascades(
+    model: str, checkpoint: Path | str | None, image_size: int | None, device: str
+) -> bool:
     """Tell whether a model is so slow on its device that nano should follow in its stead.
 
     Raises:
@@ -41,7 +48,7 @@ def cascades(model: str, checkpoint: Path | str | None, device: str) -> bool:
         ConfigError: the device does not exist.
     """
     chosen_device = resolve_device(device)
-    if chosen_device != "cpu":
+    if chosen_device != "cpu" or (image_size or _OFFICIAL_IMAGE_SIZE) <= _CARRIED_SIZE:
         return False
     if model != "auto":
         return checkpoints.model_entry(model).config is not None
