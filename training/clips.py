@@ -22,6 +22,8 @@ Rng = np.random.Generator
 VISIBLE_START = 0.004
 """Smallest share of the first frame an object must show to be prompted."""
 TRIES = 8
+CLIP_ART_SHARE = 0.35
+"""Share of the cut-outs that are clip art, where there is some."""
 JOINED_SHARE = 0.4
 """Share of the pasted things that are two in one."""
 BLOB_SHARE = 0.6
@@ -215,7 +217,9 @@ def _joined(rng: Rng, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArr
 
 
 def _cut_out(library: Library, rng: Rng) -> NDArray[np.uint8]:
-    """Return an (h, w, 4) RGBA region of a picture; a drawn shape if it has none."""
+    """Return an (h, w, 4) RGBA piece of clip art or region of a picture; else a drawn shape."""
+    if library.clip_art and rng.random() < CLIP_ART_SHARE:
+        return library.clip_art[rng.integers(len(library.clip_art))]
     picture = _picture(library, rng)
     region = _region(rng, picture)
     if region is None:
@@ -265,7 +269,7 @@ def _sprites(
             if rng.random() < JOINED_SHARE:
                 pixels = _joined(rng, pixels, _matched(rng, _cut_out(library, rng), ground))
                 vague = True
-        scale = float(np.exp(rng.uniform(np.log(0.18), np.log(1.0))))
+        scale = float(np.exp(rng.uniform(np.log(0.22), np.log(1.1))))
         speed = pace * float(np.exp(rng.uniform(-0.7, 0.7)))
         motion = make_motion(rng, frames, speed, scale, size, pixels.shape[:2], aspect)
         if leaves and i < 2:

@@ -25,6 +25,25 @@ VIDEO_STRIDE = 2
 MIN_REGION = 0.01
 """Smallest share of its picture that a region may have."""
 
+CLIP_ART = (
+    "animals",
+    "buildings",
+    "electronics",
+    "food",
+    "people",
+    "plants",
+    "recreation",
+    "tools",
+    "transportation",
+)
+"""Folders of openclipart that show things rather than signs."""
+NO_THINGS = ("sign", "symbol", "icon", "card", "flag")
+"""Words in the folders of what is left out."""
+CLIP_ART_SIDE = 176
+"""Clip art is kept at this size, in pixels of its larger side."""
+CLIP_ART_COVER = (0.12, 0.9)
+"""Least and most of its rectangle that a piece of clip art may fill."""
+
 SCENE_SEEDS = range(1000, 1008)
 """Drawn scenes for training; the demo's own seeds are not among them."""
 SCENE_SIZE = (216, 384)
@@ -61,15 +80,20 @@ class Library:
     """Each (N, H, W, 3) uint8 RGB."""
     scenes: tuple[DemoScene, ...] = ()
     """Drawn scenes, whose true masks are known."""
+    clip_art: tuple[NDArray[np.uint8], ...] = ()
+    """Each (h, w, 4) uint8 RGBA: a whole thing."""
 
 
-def load_library(root: Path, split: Split, limit: int | None = None) -> Library:
+def load_library(
+    root: Path, split: Split, limit: int | None = None, clip_art: Path | None = None
+) -> Library:
     """Read one split of the data.
 
     Args:
         root: the folder that holds train/ and videos/.
         split: "train", or the held-out "validation".
         limit: at most so many pictures per set, for tests.
+        clip_art: the folder of Debian's openclipart-png; None to do without.
 
     Raises:
         FileNotFoundError: a picture set or the videos are not there.
@@ -86,7 +110,36 @@ def load_library(root: Path, split: Split, limit: int | None = None) -> Library:
     videos = [read_video(p) for p in paths if (p.stem in HELD_OUT_VIDEOS) == held_out]
     seeds = () if held_out or limit is not None else SCENE_SEEDS
     scenes = tuple(DemoScene(SCENE_SIZE, seed=seed) for seed in seeds)
-    return Library(tuple(pictures), tuple(sets), tuple(videos), scenes)
+    art = () if held_out or clip_art is None else read_clip_art(clip_art)
+    return Library(tuple(pictures), tuple(sets), tuple(videos), scenes, art)
+
+
+def read_clip_art(folder: Path) -> tuple[NDArray[np.uint8], ...]:
+    """Return the (h, w, 4) RGBA pieces of clip art in a folder's `CLIP_ART`.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    pieces = []
+    for path in sorted(p for name in CLIP_ART for p in (folder / name).rglob("*.png")):
+        if any(word in str(path.parent.relative_to(folder)) for word in NO_THINGS):
+            continue
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.dtype != np.uint8 or picture.shape[2:] != (4,):
+            continue
+        scale = min(1.0, CLIP_ART_SIDE / max(picture.shape[:2]))
+        size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        solid = np.where(picture[..., 3] > 127, 255, 0).astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(solid)
+        if min(w, h) < 24 or not CLIP_ART_COVER[0] <= solid.mean() / 255 <= CLIP_ART_COVER[1]:
+            continue
+        pieces.append(cv2.cvtColor(picture[y : y + h, x : x + w], cv2.COLOR_BGRA2RGBA))
+    if not pieces:
+        raise FileNotFoundError(
+            f"{folder} holds no clip art; give the png folder of Debian's openclipart-png."
+        )
+    return tuple(pieces)
 
 
 def read_picture(path: Path, whole_labels: bool) -> Picture:

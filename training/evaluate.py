@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamtrack.media.demo import DemoScene
-from streamtrack.tracking.motion_prior import carry, flow_and_trust, grey_of
+from streamtrack.tracking.motion_prior import Trace, evidence, glimpse_of, trace
 from streamtrack.tracking.nano import Nano, build_nano
 from training.clips import box_around, click_on, make_clip
 from training.data import Library, load_library
@@ -80,29 +80,31 @@ def follow(model: Nano, sample: Sample, kind: str, seed: int = 0) -> list[tuple[
     """Prompt the objects of the first frame and follow them.
 
     Returns:
-        For every frame the (O, 1, S / 4, S / 4) logits and (O, 1) object scores.
+        For every frame the (O, 1, S / 2, S / 2) logits and (O, 1) object scores.
     """
     size, objects = model.image_size, sample.masks.shape[1]
     out: list[tuple[Tensor, Tensor]] = []
     prompted: Tensor | None = None
-    before: tuple[Tensor, NDArray[np.uint8]] | None = None
+    pasts: list[list[Trace]] = []
     recent: list[Tensor] = []
     for frame in sample.frames:
         image = to_images([frame], size).to(model.device)
-        grey = grey_of(image[0])
+        glimpse = glimpse_of(image[0])
         features = encode_frames(model, image[None], objects)[0]
-        if prompted is None or before is None:
+        if prompted is None:
             masks, scores = _first(model, features, sample, kind, np.random.default_rng(seed))
             prompted = remember(model, features, masks, scores > 0, prompted=True)
         else:
             slots = [0, *range(1, len(recent) + 1)]
             fused = with_memory(model, features, [prompted, *recent], slots)
-            motion = torch.from_numpy(flow_and_trust(before[1], grey))[None].to(model.device)
-            prior = carry(motion.expand(objects, -1, -1, -1), before[0])
+            prior = evidence(glimpse, pasts, size // 2).to(model.device)
             masks, _, _, scores = model.decode(fused, features.high_res, prior=prior)
             memory = remember(model, features, masks, scores > 0, prompted=False)
             recent = [memory, *recent][: model.num_maskmem - 1]
-        before = torch.where((scores > 0)[..., None, None], masks.float(), -10.0), grey
+        before = torch.where((scores > 0)[..., None, None], masks.float(), -10.0)
+        newest = [trace(glimpse, one[None]) for one in before]
+        first = [past[:1] for past in pasts] or [[] for _ in newest]
+        pasts = [[*past, one] for past, one in zip(first, newest, strict=True)]
         out.append((masks.float(), scores.float()))
     return out
 
@@ -118,7 +120,7 @@ def _first(
     ]
     if kind == "mask":
         truth = torch.from_numpy(np.stack(small))[:, None].float().to(model.device)
-        logits = F.avg_pool2d(truth, 4) * 20 - 10
+        logits = F.avg_pool2d(truth, 2) * 20 - 10
         return logits, torch.full((len(small), 1), 10.0, device=model.device)
     if kind == "click":
         points = np.stack([click_on(np.random.default_rng(_CENTRED), m) for m in small])[:, None]

@@ -6,11 +6,13 @@ those the tracker makes, so training sees what tracking does.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from streamtrack.tracking.motion_prior import carry, flow_and_trust, grey_of
+from streamtrack.tracking.colour_prior import count as count_colours
+from streamtrack.tracking.motion_prior import carry, flow_and_trust, glimpse_of, joined
 from streamtrack.tracking.nano import Nano
 
 MEAN = (0.485, 0.456, 0.406)
@@ -19,7 +21,8 @@ STD = (0.229, 0.224, 0.225)
 ABSENT_BELOW = 0.03
 """Less than this share of its first area visible: whether it is seen is left open."""
 NO_PRIOR = 0.06
-"""Share of the objects, and beside them of the frames, that go without the carried mask."""
+"""Share of the objects, and beside them of the frames, that go without the evidence; so do as
+many without the colours alone."""
 FIRST_WEIGHT = 2.0
 """What a pass on a prompted first frame counts, beside 1 for one on a later frame."""
 
@@ -41,6 +44,8 @@ class Batch:
     motion: Tensor
     """(B, T, 3, m, m) of `motion_prior.flow_and_trust`, each frame from the one before; zeros
     for the first."""
+    colours: Tensor
+    """(B, T, m, m) int64 of `colour_prior.colours_of`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +53,7 @@ class Features:
     """One frame's features, repeated for the objects."""
 
     high_res: list[Tensor]
-    """(N, C / 8, S / 4, S / 4) and (N, C / 4, S / 8, S / 8)."""
+    """(N, C / 8 + 32, S / 4, S / 4) and (N, C / 4, S / 8, S / 8)."""
     cells: Tensor
     """(N, C, S / 16, S / 16)."""
 
@@ -61,12 +66,17 @@ class Features:
         return Features([f[rows] for f in self.high_res], self.cells[rows])
 
 
-def motion_of(images: Tensor) -> Tensor:
-    """Return the (T, 3, m, m) motion between (T, 3, S, S) normalised frames of a clip."""
-    greys = [grey_of(image) for image in images]
-    found = [flow_and_trust(a, b) for a, b in zip(greys, greys[1:], strict=False)]
-    first = torch.zeros(1, 3, *greys[0].shape)
-    return torch.cat([first, *(torch.from_numpy(one)[None] for one in found)])
+def glimpses_of(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the motion between (T, 3, S, S) normalised frames of a clip, and their colours.
+
+    Returns:
+        (T, 3, m, m) float and (T, m, m) int64, as in `Batch`.
+    """
+    seen = [glimpse_of(image) for image in images]
+    found = [flow_and_trust(a.grey, b.grey) for a, b in zip(seen, seen[1:], strict=False)]
+    first = torch.zeros(1, 3, *seen[0].grey.shape)
+    motion = torch.cat([first, *(torch.from_numpy(one)[None] for one in found)])
+    return motion, torch.stack([torch.from_numpy(one.colours.astype(np.int64)) for one in seen])
 
 
 def encode_frames(model: Nano, images: Tensor, objects: int) -> list[Features]:
@@ -118,7 +128,7 @@ def remember(
     Args:
         model: the model.
         features: of the frame.
-        logits: (N, 1, S / 4, S / 4) mask logits.
+        logits: (N, 1, S / 2, S / 2) mask logits.
         seen: (N, 1) bool: the object is visible.
         prompted: the frame carries a prompt; its mask is remembered as yes or no.
     """
@@ -141,7 +151,7 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
     """Follow all objects through their clips and return the losses, "total" among them."""
     frames, count = batch.masks.shape[:2]
     features = encode_frames(model, batch.images, count // batch.images.shape[0])
-    targets = F.avg_pool2d(batch.masks.float(), 4)  # (T, N, S / 4, S / 4)
+    targets = F.avg_pool2d(batch.masks.float(), 2)  # (T, N, S / 2, S / 2)
     areas = targets.flatten(2).sum(2)
     seen = areas > 0
     told = ~seen | (areas > ABSENT_BELOW * areas[:1])
@@ -149,8 +159,8 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
     logits = _prompt(model, features[0], batch, targets[0], tally, generator)
     memories = [remember(model, features[0], logits, seen[0, :, None], prompted=True)]
     prompted = {0}
-    before = logits
     objects = count // batch.images.shape[0]
+    past = _Past(batch, objects, logits)
     without = torch.rand(count, 1, 1, 1, generator=generator) < NO_PRIOR
     gap = _chance(generator, 3)
     click_at = _chance(generator, frames - 1) + 1 if _chance(generator, 100) < 30 else -1
@@ -158,8 +168,9 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
         slots = [_slot(t, r, r in prompted, gap, model.num_maskmem) for r in range(t)]
         fused = with_memory(model, features[t], memories, slots)
         dropped = without | (torch.rand(count, 1, 1, 1, generator=generator) < NO_PRIOR)
-        prior = carry(batch.motion[:, t].repeat_interleave(objects, 0), before.detach())
-        prior = prior * ~dropped.to(prior.device)
+        grey = torch.rand(count, 1, 1, generator=generator) < NO_PRIOR
+        prior = past.evidence(t) * ~dropped.to(targets.device)
+        prior[:, 2] *= ~grey.to(targets.device)
         masks, ious, _, scores = model.decode(fused, features[t].high_res, prior=prior)
         tally.add(t, masks, ious, scores, targets[t])
         if t == click_at:
@@ -172,8 +183,35 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
         truth = torch.rand(count, 1, generator=generator).to(masks.device) < 0.5
         visible = torch.where(truth, seen[t, :, None], scores.detach() > 0)
         memories.append(remember(model, features[t], masks, visible, prompted=t in prompted))
-        before = torch.where(visible[..., None, None], masks.float(), -10.0)
+        before = torch.where(visible[..., None, None], masks.detach().float(), -10.0)
+        past.add(t, before, prompted=t in prompted)
     return tally.losses()
+
+
+class _Past:
+    """What the frames before say of the objects, as the tracker has it."""
+
+    def __init__(self, batch: Batch, objects: int, logits: Tensor) -> None:
+        """Begin with the (N, 1, h, w) logits of the prompted first frame."""
+        self._batch, self._objects = batch, objects
+        self.add(0, logits.detach().float(), prompted=True)
+
+    def _each(self, frames: Tensor, t: int) -> Tensor:
+        """Return frame t of (B, T, ...) tensors, repeated for the objects."""
+        return frames[:, t].repeat_interleave(self._objects, 0)
+
+    def add(self, t: int, logits: Tensor, *, prompted: bool) -> None:
+        """Add the masks of frame t."""
+        self._before = logits
+        self._newest = count_colours(self._each(self._batch.colours, t), logits)
+        if prompted:
+            self._anchor = self._newest
+
+    def evidence(self, t: int) -> Tensor:
+        """Return the (N, 3, S / 2, S / 2) evidence for frame t."""
+        carried = carry(self._each(self._batch.motion, t), self._before)
+        counts = (self._anchor + self._newest) / 2
+        return joined(carried, self._each(self._batch.colours, t), counts)
 
 
 def _prompt(
@@ -251,7 +289,7 @@ def correction(logits: Tensor, target: Tensor, generator: torch.Generator) -> tu
     """Return a click, (N, 1, 2) and label (N, 1), somewhere in the larger error.
 
     Args:
-        logits: (N, 1, h, w) at stride 4.
+        logits: (N, 1, h, w) at stride 2.
         target: (N, h, w) share of each cell that belongs to the object.
         generator: source of chance.
     """
@@ -265,7 +303,7 @@ def correction(logits: Tensor, target: Tensor, generator: torch.Generator) -> tu
     width = target.shape[-1]
     cells = torch.stack([picked % width, picked // width], -1).float()
     labels = torch.where(none, -1, positive.int()).to(torch.int32)
-    return (cells * 4 + 1.5)[:, None], labels[:, None]
+    return (cells * 2 + 0.5)[:, None], labels[:, None]
 
 
 def _slot(now: int, then: int, prompted: bool, gap: int, memories: int) -> int:

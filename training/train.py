@@ -1,6 +1,8 @@
-"""Train nano from scratch within a budget of time.
+"""Train nano within a budget of time.
 
-    python -m training.train --data ../shared/data --minutes 60 --out runs/nano
+    python -m training.pretrained --out runs/trunk.safetensors
+    python -m training.train --data ../shared/data --minutes 60 --out runs/nano \\
+        --trunk runs/trunk.safetensors
 
 The learning rate and the image size follow the elapsed share of the budget, so training
 ends annealed whatever the machine's speed. A run that was stopped goes on where its last
@@ -28,7 +30,7 @@ from streamtrack.tracking.nano import Nano, build_nano
 from training.clips import make_clip
 from training.data import Library, load_library
 from training.evaluate import evaluate, to_images, validation_samples
-from training.rollout import Batch, motion_of, rollout
+from training.rollout import Batch, glimpses_of, rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,10 @@ class Phase:
 
 
 PHASES = (
-    Phase(0.08, 128, 12, 3),
-    Phase(0.45, 192, 5, 6),
-    Phase(1.00, 256, 3, 6),
+    Phase(0.06, 128, 12, 3),
+    Phase(0.30, 192, 4, 6),
+    Phase(0.65, 256, 3, 6),
+    Phase(1.00, 256, 2, 9),
 )
 
 
@@ -59,6 +62,10 @@ class Recipe:
     """Objects followed in each clip; they share its features."""
     rate: float = 1e-3
     """Highest learning rate."""
+    trunk_rate: float = 0.1
+    """That of the trunk, as a share of it."""
+    frozen_blocks: int = 6
+    """First blocks of the trunk that are not trained: those up to stride 8."""
     rate_end: float = 0.01
     """Last learning rate, as a share of the highest."""
     warm_up_steps: int = 150
@@ -94,7 +101,7 @@ class Trainer:
         self.model = build_nano().to(self.device)
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimizer = torch.optim.AdamW(
-            _groups(self.model, recipe.weight_decay), lr=recipe.rate, betas=(0.9, 0.98)
+            _groups(self.model, recipe), lr=recipe.rate, betas=(0.9, 0.98)
         )
         self.steps = 0
         self.spent_s = 0.0
@@ -116,7 +123,7 @@ class Trainer:
         self.model.train()
         rate = self._rate(elapsed)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.steps)
         with torch.autocast(self.device.type, torch.bfloat16):
             losses = rollout(self.model, batch, generator)
@@ -139,6 +146,12 @@ class Trainer:
         """Begin with the weights of a .safetensors file instead of random ones."""
         state = {k: v.float().to(self.device) for k, v in load_file(weights).items()}
         self.model.load_state_dict(state)
+        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def take_trunk(self, weights: Path) -> None:
+        """Begin with the trunk of a .safetensors file that training/pretrained.py wrote."""
+        trunk = self.model.image_encoder.trunk
+        trunk.load_state_dict(load_file(weights))
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def save(self, path: Path) -> None:
@@ -197,12 +210,13 @@ class Trainer:
             for i in range(phase.clips)
         ]
         images = torch.stack([to_images(c.frames, phase.size) for c in clips])
-        motion = torch.stack([motion_of(one) for one in images])
+        seen = [glimpses_of(one) for one in images]
+        motion, colours = (torch.stack(parts) for parts in zip(*seen, strict=True))
         masks = np.concatenate([c.masks for c in clips], 1).astype(bool)
         clicks = torch.from_numpy(np.concatenate([c.clicks for c in clips]))[:, None]
         boxes = torch.from_numpy(np.concatenate([c.boxes for c in clips])).reshape(-1, 2, 2)
         vague = torch.from_numpy(np.concatenate([c.vague for c in clips]))
-        parts = (images, torch.from_numpy(masks), clicks, boxes, vague, motion)
+        parts = (images, torch.from_numpy(masks), clicks, boxes, vague, motion, colours)
         return Batch(*(p.to(self.device) for p in parts))
 
     @torch.no_grad()
@@ -227,14 +241,25 @@ def _resize(model: Nano, size: int) -> None:
     encoder.mask_input_size = (4 * grid, 4 * grid)
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Return the parameters with and without weight decay."""
-    matrices: list[Tensor] = []
-    others: list[Tensor] = []
+def _groups(model: Nano, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the parameters with and without weight decay, those of the trunk apart."""
+    trunk = model.image_encoder.trunk
+    for part in (trunk.stem, *trunk.blocks[: recipe.frozen_blocks]):
+        part.requires_grad_(False)
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, p in model.named_parameters():
+        if not p.requires_grad:
+            continue
         plain = p.ndim > 1 and not any(w in name for w in ("embed", "token", "tpos"))
-        (matrices if plain else others).append(p)
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+        groups.setdefault((plain, ".trunk." in name), []).append(p)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": recipe.weight_decay if plain else 0.0,
+            "share": recipe.trunk_rate if deep else 1.0,
+        }
+        for (plain, deep), parameters in groups.items()
+    ]
 
 
 def train(trainer: Trainer, out: Path, validation: Library, console: Console) -> None:
@@ -284,16 +309,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
     parser.add_argument("--begin-from", type=Path, help="weights to begin with; default random")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clip-art", type=Path, help="png folder of Debian's openclipart-png")
+    parser.add_argument("--trunk", type=Path, help="weights of the trunk; default random")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     console = Console()
-    library = load_library(options.data, "train")
-    console.print(f"{len(library.pictures)} pictures, {len(library.videos)} videos")
+    library = load_library(options.data, "train", clip_art=options.clip_art)
+    console.print(
+        f"{len(library.pictures)} pictures, {len(library.clip_art)} pieces of clip art, "
+        f"{len(library.videos)} videos"
+    )
     recipe = Recipe(minutes=options.minutes, seed=options.seed, rate=options.rate)
     phases = PHASES if options.begin_from is None else PHASES[1:]
     trainer = Trainer(library, recipe, phases, device=options.device)
+    if options.trunk is not None:
+        trainer.take_trunk(options.trunk)
     if options.begin_from is not None:
         trainer.begin_from(options.begin_from)
     train(trainer, options.out, load_library(options.data, "validation"), console)

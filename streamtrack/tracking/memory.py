@@ -28,7 +28,7 @@ class FrameMemory:
     pointer: Tensor
     """(1, D) object pointer."""
     trace: Trace | None = None
-    """The frame and its mask, of a model that takes a motion prior."""
+    """The frame and its mask, of a model that takes evidence of the frames before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +40,8 @@ class MemoryView:
     pointers: tuple[tuple[int, Tensor], ...]
     """(frames ago, pointer); negative for a prompted frame that lies ahead."""
 
-    trace: Trace | None = None
-    """Of the newest frame before."""
+    traces: tuple[Trace, ...] = ()
+    """Of the newest prompted frame before, and of the newest frame before, last; may be one."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -181,15 +181,18 @@ class MemoryBank:
             memory = ordinary.get(index - ago)
             if memory is not None:
                 pointers.append((ago, memory.pointer))
-        return MemoryView(tuple(features), tuple(pointers), self._trace(index))
+        return MemoryView(tuple(features), tuple(pointers), self._traces(index))
 
-    def _trace(self, index: int) -> Trace | None:
-        """Return the trace of the newest frame before `index`."""
+    def _traces(self, index: int) -> tuple[Trace, ...]:
+        """Return the traces of the newest prompted frame and of the newest frame before `index`."""
         kept = {t: p.memory for t, p in self._prompted.items() if t < index}
         if self._correction is not None and self._correction[0] < index:
             kept[self._correction[0]] = self._correction[1]
+        anchor = kept[max(kept)] if kept else None
         kept.update({t: memory for t, memory in self._recent.items() if t < index})
-        return kept[max(kept)].trace if kept else None
+        newest = kept[max(kept)] if kept else None
+        memories = (newest,) if anchor in (None, newest) else (anchor, newest)
+        return tuple(m.trace for m in memories if m is not None and m.trace is not None)
 
     @property
     def newest_prompted(self) -> int:
@@ -250,6 +253,7 @@ class MemoryBank:
             yield memory.pointer
             if memory.trace is not None:
                 yield memory.trace.logits
+                yield memory.trace.counts
             if memory.features is not None:
                 yield memory.features
 

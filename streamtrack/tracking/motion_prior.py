@@ -1,7 +1,8 @@
-"""The mask of the frame before, carried onto a frame by optical flow, as an input of the model.
+"""What the frames before say of a frame without anything learned, as inputs of the model.
 
-Nothing about it is learned, so it holds for things no training has shown; the model learns
-when to believe it. Trust says where: how well the moved picture of before explains this one.
+The mask of the frame before, carried by optical flow; trust in it, which is how well the moved
+picture of before explains this one; and what the object's colours say (colour_prior.py). It
+holds for things no training has shown; the model learns when to believe it.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from streamtrack.tracking.colour_prior import COLOURS, Colours, colours_of, count, likelihood
+
 GREY_PX = 128
 """Side of the grey images that flow is found on; 256 takes four times as long."""
 _STRIDE_PX, _DESCENTS = 4, 12
@@ -21,28 +24,47 @@ _TRUST_GREYS = 15.0
 """Change of grey at which trust falls to 1/e."""
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-_LUMA = (0.299, 0.587, 0.114)
 
 Grey = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trace:
-    """What the next frame needs to carry a mask onto itself."""
+class Glimpse:
+    """A frame, small: all that evidence needs of it."""
 
     grey: Grey
-    """(GREY_PX, GREY_PX) uint8, the frame."""
+    """(GREY_PX, GREY_PX) uint8."""
+    colours: Colours
+    """(GREY_PX, GREY_PX) int16 of `colours_of`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """What an object on one frame says of later ones."""
+
+    glimpse: Glimpse
+    """Of the frame."""
     logits: Tensor
     """(1, 1, h, w) the object's mask logits on it."""
+    counts: Tensor
+    """(1, 2, COLOURS) of `colour_prior.count`."""
 
 
-def grey_of(image: Tensor) -> Grey:
-    """Return the small grey picture of a normalised (3, S, S) image."""
-    weights = [luma * std for luma, std in zip(_LUMA, _STD, strict=True)]
-    offset = sum(luma * mean for luma, mean in zip(_LUMA, _MEAN, strict=True))
-    scaled = (image.float().cpu() * torch.tensor(weights)[:, None, None]).sum(0) + offset
-    grey = cv2.resize(scaled.numpy(), (GREY_PX, GREY_PX), interpolation=cv2.INTER_AREA)
-    return np.asarray(np.clip(255 * grey + 0.5, 0, 255), np.uint8)
+def glimpse_of(image: Tensor) -> Glimpse:
+    """Return the small picture of a normalised (3, S, S) image."""
+    std, mean = (torch.tensor(v)[:, None, None] for v in (_STD, _MEAN))
+    picture = (image.float().cpu() * std + mean).permute(1, 2, 0).numpy()
+    size = (GREY_PX, GREY_PX)
+    small = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
+    rgb = np.asarray(np.clip(255 * small + 0.5, 0, 255), np.uint8)
+    return Glimpse(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8), colours_of(rgb))
+
+
+def trace(glimpse: Glimpse, logits: Tensor) -> Trace:
+    """Return what an object with these (1, 1, h, w) mask logits on a frame says of later ones."""
+    logits = logits.float().cpu()
+    colours = torch.from_numpy(glimpse.colours.astype(np.int64))[None]
+    return Trace(glimpse, logits, count(colours, logits))
 
 
 def flow_and_trust(before: Grey, now: Grey) -> NDArray[np.float32]:
@@ -88,23 +110,45 @@ def carry(motion: Tensor, logits: Tensor) -> Tensor:
     return torch.cat([moved, motion[:, 2:]], 1)
 
 
-def carried(now: Grey, traces: Sequence[Trace | None], side: int) -> Tensor:
-    """Return the (N, 2, side, side) prior of N objects on a frame; zeros where there is no trace.
+def evidence(now: Glimpse, pasts: Sequence[Sequence[Trace]], side: int) -> Tensor:
+    """Return the (N, 3, side, side) evidence for N objects on a frame, zeros for those unknown.
 
     Args:
         now: the frame.
-        traces: of the objects, each on the newest frame it was seen on.
-        side: of the logits.
+        pasts: of each object the traces that count, the newest frame before `now` last.
+        side: of the maps.
+
+    Returns:
+        The carried mask times the trust in it, trust, and the likelihood of the colours.
     """
     flows: dict[int, Tensor] = {}
-    motions, logits = [], []
-    for trace in traces:
-        if trace is None:
+    motions, logits, counts = [], [], []
+    for past in pasts:
+        if not past:
             motions.append(torch.zeros(3, GREY_PX, GREY_PX))
             logits.append(torch.zeros(1, 1, side, side))
+            counts.append(torch.zeros(1, 2, COLOURS))
             continue
-        if id(trace.grey) not in flows:  # objects stepped together share the frame
-            flows[id(trace.grey)] = torch.from_numpy(flow_and_trust(trace.grey, now))
-        motions.append(flows[id(trace.grey)])
-        logits.append(trace.logits.float().cpu())
-    return carry(torch.stack(motions), torch.cat(logits))
+        before = past[-1].glimpse
+        if id(before) not in flows:  # objects stepped together share the frame
+            flows[id(before)] = torch.from_numpy(flow_and_trust(before.grey, now.grey))
+        motions.append(flows[id(before)])
+        logits.append(past[-1].logits)
+        counts.append(torch.cat([one.counts for one in past]).mean(0, keepdim=True))
+    colours = torch.from_numpy(now.colours.astype(np.int64))[None].expand(len(pasts), -1, -1)
+    return joined(carry(torch.stack(motions), torch.cat(logits)), colours, torch.cat(counts))
+
+
+def joined(carried: Tensor, colours: Tensor, counts: Tensor) -> Tensor:
+    """Return the (N, 3, h, w) evidence from its parts.
+
+    Args:
+        carried: (N, 2, h, w) of `carry`.
+        colours: (N, m, m) int64 of the frame.
+        counts: (N, 2, COLOURS) of `colour_prior.count`.
+    """
+    likely = likelihood(colours, counts)
+    if likely.shape[-2:] != carried.shape[-2:]:
+        size = (carried.shape[-2], carried.shape[-1])
+        likely = F.interpolate(likely, size, mode="bilinear", align_corners=False)
+    return torch.cat([carried[:, :1] * carried[:, 1:], carried[:, 1:], likely], 1)

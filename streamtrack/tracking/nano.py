@@ -5,7 +5,6 @@ bank, corrections and replay are those of every other model. It keeps no object 
 Weights: checkpoints/nano.safetensors; how they are made: training/README.md.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,12 +14,12 @@ from sam2.modeling.sam.transformer import TwoWayTransformer
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from streamtrack.tracking.mobile_trunk import FINE_CHANNELS, MobileTrunk
 from streamtrack.tracking.nano_parts import (
     AffinityReadout,
-    ConvTrunk,
     FeaturePromptEncoder,
+    FineHead,
     KeyValueMemoryEncoder,
     NoPosition,
 )
@@ -28,6 +27,7 @@ from streamtrack.tracking.nano_parts import (
 NANO_IMAGE_SIZE = 256
 NANO_DIM = 96
 NANO_MEMORIES = 5
+_FINE_DIM = 8
 
 
 class Nano(SAM2Base):
@@ -58,10 +58,27 @@ class Nano(SAM2Base):
             pred_obj_scores=True,
             pred_obj_scores_mlp=True,
         )
-        # Logits of a mask that flow carries and trusts; the decoder adds what it knows better.
-        self.prior_gain = nn.Parameter(torch.tensor(4.0))
+        self.fine = nn.Conv2d(FINE_CHANNELS, _FINE_DIM, 1)
+        self.fine_head = FineHead(_FINE_DIM)
         # SAM2Base reads it even where there are no object pointers
         self.register_buffer("no_obj_ptr", torch.zeros(1, self.hidden_dim), persistent=False)
+
+    def forward_image(self, img_batch: Tensor) -> dict[str, Tensor | list[Tensor]]:
+        """Do what SAM2Base's method does, with stride-2 features folded into the stride-4 ones."""
+        fine, *levels = self.image_encoder.trunk(img_batch)
+        features, positions = self.image_encoder.neck(levels)
+        decoder = self.sam_mask_decoder
+        folded = F.pixel_unshuffle(self.fine(fine), 2)  # (B, 4 x 8, S / 4, S / 4)
+        maps = [
+            torch.cat([decoder.conv_s0(features[0]), folded], 1),
+            decoder.conv_s1(features[1]),
+            features[2],
+        ]
+        return {
+            "vision_features": maps[-1],
+            "vision_pos_enc": positions[:3],
+            "backbone_fpn": maps,
+        }
 
     def decode(
         self,
@@ -77,17 +94,27 @@ class Nano(SAM2Base):
 
         Args:
             features: (B, C, S / 16, S / 16), conditioned on memories or on having none.
-            high_res_features: (B, C / 8, S / 4, S / 4) and (B, C / 4, S / 8, S / 8).
+            high_res_features: (B, C / 8 + 32, S / 4, S / 4) and (B, C / 4, S / 8, S / 8).
             points: (B, P, 2) in image pixels and (B, P) labels.
-            mask_logits: (B, 1, S / 4, S / 4).
+            mask_logits: (B, 1, h, w).
             multimask: three candidates instead of one mask.
-            prior: (B, 2, S / 4, S / 4) of `motion_prior.carry`; None for none.
+            prior: (B, 3, S / 2, S / 2) of `motion_prior.evidence`; None for none.
 
         Returns:
-            (B, M, S / 4, S / 4), (B, M), (B, 1, C) and (B, 1), M being 3 or 1.
+            (B, M, S / 2, S / 2), (B, M), (B, 1, C) and (B, 1), M being 3 or 1.
         """
+        quarter, eighth = high_res_features
+        quarter, folded = quarter.split([self.hidden_dim // 8, 4 * _FINE_DIM], 1)
+        size = self.sam_prompt_encoder.mask_input_size
+        if mask_logits is not None and mask_logits.shape[-2:] != size:
+            mask_logits = F.interpolate(
+                mask_logits.float(), size, mode="bilinear", align_corners=False, antialias=True
+            )
         sparse, dense = self.sam_prompt_encoder.encode(
-            points, mask_logits, [features, high_res_features[1], high_res_features[0]], prior
+            points,
+            mask_logits,
+            [features, eighth, quarter],
+            None if prior is None else F.avg_pool2d(prior, 2),
         )
         masks, ious, tokens, scores = self.sam_mask_decoder(
             image_embeddings=features,
@@ -96,11 +123,22 @@ class Nano(SAM2Base):
             dense_prompt_embeddings=dense,
             multimask_output=multimask,
             repeat_image=False,
-            high_res_features=high_res_features,
+            high_res_features=[quarter, eighth],
         )
-        if prior is not None:
-            masks = masks + self.prior_gain * (prior[:, :1] * prior[:, 1:])
+        masks = self.fine_head(masks, F.pixel_shuffle(folded, 2), prior)
         return masks, ious, tokens, scores
+
+    def _use_mask_as_output(
+        self, backbone_features: Tensor, high_res_features: list[Tensor], mask_inputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Do what SAM2Base's method does, with low-resolution masks of this model's size."""
+        outputs = super()._use_mask_as_output(  # type: ignore[no-untyped-call]
+            backbone_features, high_res_features, mask_inputs
+        )
+        _, high, ious, _, _, pointer, score = outputs
+        size = (self.image_size // 2, self.image_size // 2)
+        low = F.interpolate(high, size, mode="bilinear", align_corners=False, antialias=True)
+        return low, high, ious, low, high, pointer, score
 
     def _forward_sam_heads(
         self,
@@ -116,11 +154,6 @@ class Nano(SAM2Base):
         points = None
         if point_inputs is not None:
             points = (point_inputs["point_coords"], point_inputs["point_labels"])
-        size = self.sam_prompt_encoder.mask_input_size
-        if mask_inputs is not None and mask_inputs.shape[-2:] != size:
-            mask_inputs = F.interpolate(
-                mask_inputs.float(), size, mode="bilinear", align_corners=False, antialias=True
-            )
         masks, ious, tokens, scores = self.decode(
             backbone_features,
             high_res_features,
@@ -148,7 +181,7 @@ def build_nano(image_size: int = NANO_IMAGE_SIZE, **options: Any) -> Nano:
     """
     if image_size < 32 or image_size % 32:
         raise ValueError(f"image_size is {image_size}; expected a multiple of 32, such as 256.")
-    trunk = ConvTrunk()
+    trunk = MobileTrunk()
     neck = FpnNeck(
         NoPosition(),
         d_model=NANO_DIM,
@@ -184,18 +217,6 @@ def build_nano(image_size: int = NANO_IMAGE_SIZE, **options: Any) -> Nano:
 
 
 def make_quick(model: Nano) -> Nano:
-    """Fold batch norms into the convolutions before them and lay channels last, in place.
-
-    The same function but for rounding, in about five sixths of the time (benchmarks/LOG.md). It
-    cannot be trained any more, and its state dict has other names.
-    """
-    for module in list(model.modules()):
-        if not isinstance(module, nn.Sequential):
-            continue
-        parts = list(module.named_children())
-        for (name, conv), (after, norm) in pairwise(parts):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(conv, norm))
-                setattr(module, after, nn.Identity())
+    """Lay channels last, in place: the same function but for rounding, in less time."""
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model

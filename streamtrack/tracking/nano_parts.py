@@ -1,4 +1,4 @@
-"""Parts of the embedded model: trunk, prompt encoder, memory encoder, affinity readout.
+"""Parts of the embedded model: prompt encoder, memory encoder, affinity readout, fine head.
 
 Each has the calling convention of the SAM 2 part whose place it takes. What they have in
 common is that they learn quickly from scratch: correspondence between two frames is the
@@ -14,71 +14,11 @@ from torch.nn import functional as F
 KEY_CHANNELS = 32
 """The first channels of the stride-16 features double as matching keys."""
 
+EVIDENCE = 3
+"""Maps of what the frames before say: carried mask, trust in it, likelihood of the colours."""
+
 POINT_SIGMA_PX = 6.0
 """Radius with which a click is drawn into the prompt maps (guess)."""
-
-
-class _Residual(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))), the last norm starting at zero."""
-
-    def __init__(self, channels: int, inner: int | None = None) -> None:
-        super().__init__()
-        width = inner or channels
-        layers: list[nn.Module] = []
-        kernels = (1, 3, 1) if inner else (3, 3)
-        channel_list = (channels, width, width, channels) if inner else (channels,) * 3
-        for i, kernel in enumerate(kernels):
-            layers += [
-                nn.Conv2d(channel_list[i], channel_list[i + 1], kernel, 1, kernel // 2, bias=False),
-                nn.BatchNorm2d(channel_list[i + 1]),
-                nn.ReLU(inplace=True),
-            ]
-        self.body = nn.Sequential(*layers[:-1])
-        nn.init.zeros_(layers[-2].weight)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.body(x))
-
-
-class ConvTrunk(nn.Module):
-    """Convolutional trunk with features at strides 4, 8, 16 and 32.
-
-    Args:
-        stem: channels at stride 2.
-        channels: of the four stages.
-        blocks: residual blocks of the four stages; those of the last are bottlenecks.
-    """
-
-    def __init__(
-        self,
-        stem: int = 16,
-        channels: tuple[int, ...] = (32, 64, 128, 192),
-        blocks: tuple[int, ...] = (1, 2, 3, 2),
-    ) -> None:
-        super().__init__()
-        self.stem = self._down(3, stem)
-        self.stages = nn.ModuleList()
-        before = stem
-        for i, (width, count) in enumerate(zip(channels, blocks, strict=True)):
-            inner = width // 2 if i == len(channels) - 1 else None
-            body = [_Residual(width, inner) for _ in range(count)]
-            self.stages.append(nn.Sequential(self._down(before, width), *body))
-            before = width
-        self.channel_list = list(reversed(channels))
-
-    @staticmethod
-    def _down(before: int, after: int) -> nn.Sequential:
-        conv = nn.Conv2d(before, after, 3, 2, 1, bias=False)
-        return nn.Sequential(conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the features of (B, 3, S, S) images, finest first."""
-        x = self.stem(x.contiguous(memory_format=torch.channels_last))
-        outputs = []
-        for stage in self.stages:
-            x = stage(x)
-            outputs.append(x)
-        return outputs
 
 
 class NoPosition(nn.Module):
@@ -92,15 +32,15 @@ class FeaturePromptEncoder(PromptEncoder):
     """SAM's prompt encoder, which also sees the prompts drawn and the features under them.
 
     Points, boxes and masks are drawn as four maps at stride 4 (positive, negative, box
-    interior, mask), and the mask that optical flow carries from the frame before as two more
-    (motion_prior.py). Convolved down they are the dense embedding; every click's token carries
+    interior, mask), and the evidence of the frames before as three more (motion_prior.py,
+    colour_prior.py). Convolved down they are the dense embedding; every click's token carries
     a linear map of the features under the click.
     """
 
     def __init__(self, dim: int, grid: int, image_size: int) -> None:
         super().__init__(dim, (grid, grid), (image_size, image_size), mask_in_chans=16)
         self.mask_downscaling = nn.Sequential(
-            nn.Conv2d(6, 16, 3, 2, 1),
+            nn.Conv2d(4 + EVIDENCE, 16, 3, 2, 1),
             nn.GELU(),
             nn.Conv2d(16, 48, 3, 2, 1),
             nn.GELU(),
@@ -122,7 +62,7 @@ class FeaturePromptEncoder(PromptEncoder):
                 0 background, 2 and 3 box corners, -1 padding.
             mask_logits: (B, 1, S / 4, S / 4) float.
             features: (B, C, h, w) at strides 16, 8 and 4.
-            prior: (B, 2, S / 4, S / 4) of `motion_prior.carry`; None for none.
+            prior: (B, EVIDENCE, S / 4, S / 4), the first multiplied by the second; None for none.
 
         Returns:
             (B, P + 1, C) sparse and (B, C, S / 16, S / 16) dense embeddings.
@@ -155,7 +95,7 @@ class FeaturePromptEncoder(PromptEncoder):
     def _draw(
         self, coords: Tensor, labels: Tensor, mask_logits: Tensor | None, prior: Tensor | None
     ) -> Tensor:
-        """Return the (B, 6, S / 4, S / 4) maps of the prompts and the prior."""
+        """Return the (B, 4 + EVIDENCE, S / 4, S / 4) maps of the prompts and the prior."""
         height, width = self.mask_input_size
         y = (torch.arange(height, device=coords.device) * 4 + 1.5)[:, None]
         x = (torch.arange(width, device=coords.device) * 4 + 1.5)[None]
@@ -173,10 +113,8 @@ class FeaturePromptEncoder(PromptEncoder):
             maps.append(torch.tanh(mask_logits[:, 0].float() / 4))
         drawn = torch.stack(maps, 1)
         if prior is None:
-            return F.pad(drawn, (0, 0, 0, 0, 0, 2))
-        return torch.cat(
-            [drawn, (prior[:, :1] * prior[:, 1:]).to(drawn), prior[:, 1:].to(drawn)], 1
-        )
+            return F.pad(drawn, (0, 0, 0, 0, 0, EVIDENCE))
+        return torch.cat([drawn, prior.to(drawn)], 1)
 
 
 class KeyValueMemoryEncoder(nn.Module):
@@ -299,3 +237,48 @@ class AffinityReadout(nn.Module):
         side = round(cells**0.5)
         line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side - 0.5
         return torch.stack(torch.meshgrid(line, line, indexing="ij"), -1).flatten(0, 1)
+
+
+class FineHead(nn.Module):
+    """Draws mask logits at stride 2 from those at stride 4, by the picture's fine features.
+
+    Starts out as bilinear interpolation, the carried mask's logits added.
+
+    Args:
+        channels: of the fine features.
+        inner: channels inside.
+    """
+
+    def __init__(self, channels: int, inner: int = 16) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1 + channels + EVIDENCE, inner, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inner, inner, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inner, 1, 3, 1, 1),
+        )
+        for parameter in self.body[-1].parameters():
+            nn.init.zeros_(parameter)
+        # Logits of a mask that flow carries and trusts; the decoder adds what it knows better.
+        self.prior_gain = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, masks: Tensor, fine: Tensor, prior: Tensor | None) -> Tensor:
+        """Return (B, M, 2 h, 2 w) logits.
+
+        Args:
+            masks: (B, M, h, w) logits.
+            fine: (B, channels, 2 h, 2 w).
+            prior: (B, EVIDENCE, 2 h, 2 w), the first multiplied by the second; None for none.
+        """
+        batch, count = masks.shape[:2]
+        size = (fine.shape[-2], fine.shape[-1])
+        masks = F.interpolate(masks, size, mode="bilinear", align_corners=False)
+        if prior is None:
+            prior = fine.new_zeros(batch, EVIDENCE, *size)
+        else:
+            masks = masks + self.prior_gain * prior[:, :1]
+        around = torch.cat([fine, prior.to(fine)], 1).repeat_interleave(count, 0)
+        seen = torch.cat([torch.tanh(masks / 4).flatten(0, 1)[:, None].to(fine), around], 1)
+        finer: Tensor = masks + self.body(seen).unflatten(0, (batch, count))[:, :, 0]
+        return finer

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from streamtrack.tracking.motion_prior import Grey
+from streamtrack.tracking.motion_prior import Glimpse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,8 +18,8 @@ class Features:
     """Each (h*w, 1, C): position codes; the last belongs to the last map."""
     sizes: tuple[tuple[int, int], ...]
     """Each (h, w)."""
-    grey: Grey | None = None
-    """The frame, for a model that takes a motion prior."""
+    glimpse: Glimpse | None = None
+    """The frame, for a model that takes evidence of the frames before."""
 
     @property
     def nbytes(self) -> int:

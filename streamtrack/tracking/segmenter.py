@@ -175,8 +175,8 @@ class Segmenter:
             return self._lean.encode(image)
         encoded = self._model.forward_image(image[None].to(self.device))
         _, maps, positions, sizes = self._model._prepare_backbone_features(encoded)
-        grey = motion_prior.grey_of(image) if self._takes_prior else None
-        return Features(tuple(maps), tuple(positions), tuple(sizes), grey)
+        glimpse = motion_prior.glimpse_of(image) if self._takes_prior else None
+        return Features(tuple(maps), tuple(positions), tuple(sizes), glimpse)
 
     def track(self, features: Features, views: Sequence[MemoryView]) -> list[Segmentation]:
         """Segment objects without prompts by their memories, in the order of `views`."""
@@ -189,7 +189,7 @@ class Segmenter:
                 points=None,
                 previous=None,
                 initial=False,
-                prior=self._prior(features, [views[i].trace for i in group]),
+                prior=self._prior(features, [views[i].traces for i in group]),
             )
             results.update(zip(group, found, strict=True))
         return [results[i] for i in range(len(views))]
@@ -290,11 +290,12 @@ class Segmenter:
             self._memory_position = positions[-1][0].flatten(1).t().clone()
         return encoded
 
-    def _prior(self, features: Features, traces: Sequence[Trace | None]) -> Tensor | None:
-        """Return the (B, 2, S / 4, S / 4) masks that optical flow carries onto the frame."""
-        if features.grey is None:
+    def _prior(self, features: Features, pasts: Sequence[Sequence[Trace]]) -> Tensor | None:
+        """Return the (B, 3, S / 2, S / 2) evidence of the frames before."""
+        if features.glimpse is None:
             return None
-        return motion_prior.carried(features.grey, traces, self.image_size // 4).to(self.device)
+        side = self.image_size // 2
+        return motion_prior.evidence(features.glimpse, pasts, side).to(self.device)
 
     def _groups(self, views: Sequence[MemoryView]) -> list[list[int]]:
         if not self.batched:
@@ -390,5 +391,7 @@ class Segmenter:
 
 
 def trace_of(features: Features, found: Segmentation) -> Trace | None:
-    """Return what a model that takes a motion prior needs on the next frame."""
-    return None if features.grey is None else Trace(features.grey, found.logits)
+    """Return what a model that takes evidence of the frames before needs on later ones."""
+    if features.glimpse is None:
+        return None
+    return motion_prior.trace(features.glimpse, found.logits)
