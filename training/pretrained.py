@@ -64,8 +64,7 @@ def convolutions(content: bytes) -> Iterator[tuple[NDArray[np.float32], NDArray[
     stored: dict[int, int] = {}  # float32 tensors that are made from float16 ones
     for i in range(graph.OperatorsLength()):
         operator = graph.Operators(i)
-        code = model.OperatorCodes(operator.OpcodeIndex())
-        kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        kind = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
         if kind == tflite.BuiltinOperator.DEQUANTIZE:
             stored[operator.Outputs(0)] = operator.Inputs(0)
         elif kind in (tflite.BuiltinOperator.CONV_2D, tflite.BuiltinOperator.DEPTHWISE_CONV_2D):
