@@ -21,7 +21,8 @@ from training.data import Library, Picture, load_library
 from training.evaluate import PROMPTS, evaluate, folder_sample, iou, load_weights
 from training.evaluate import validation_samples as samples_of
 from training.export import export
-from training.rollout import MEAN, STD, correction, mask_losses
+from training.losses import mask_losses
+from training.rollout import MEAN, STD, correction
 from training.train import Phase, Recipe, Trainer
 
 TINY = (Phase(0.5, 64, 2, 3), Phase(1.0, 96, 2, 3))

@@ -28,6 +28,10 @@ JOINED_SHARE = 0.4
 """Share of the pasted things that are two in one."""
 BLOB_SHARE = 0.6
 """Share of the clips of labelled regions that also have one without an edge."""
+JOINED = 1
+"""Two things as one: a click may mean either, a box or a mask says that it is both."""
+EDGELESS = 2
+"""Nothing in the picture tells where it ends, so that only a mask can say it."""
 SCENE_SHARE = 0.05
 """Share of clips that show the drawn scene of the demo, under other seeds."""
 
@@ -44,8 +48,8 @@ class Clip:
     """(O, 2) (x, y) in pixels: a click on each object in the first frame."""
     boxes: NDArray[np.float32]
     """(O, 4) x0, y0, x1, y1 in pixels: a box drawn by hand in the first frame."""
-    vague: NDArray[np.bool_]
-    """(O,): nothing in the picture tells where it ends, so that only a mask can say it."""
+    vague: NDArray[np.int8]
+    """(O,): 0, or `JOINED`, or `EDGELESS`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,8 +60,8 @@ class _Layer:
     motion: Motion
     is_object: bool = True
     regions: list[NDArray[np.uint8]] = field(default_factory=list)  # (h, w) masks inside it
-    vague: bool = False
-    vague_regions: list[bool] = field(default_factory=list)
+    vague: int = 0
+    vague_regions: list[int] = field(default_factory=list)
 
 
 def make_clip(
@@ -83,7 +87,7 @@ def make_clip(
 def _try_clip(library: Library, rng: Rng, size: int, frames: int, objects: int) -> Clip | None:
     if library.scenes and rng.random() < SCENE_SHARE:
         pictures, masks = _drawn_scene(library, rng, size, frames)
-        vague = np.zeros(masks.shape[1], np.bool_)
+        vague = np.zeros(masks.shape[1], np.int8)
     else:
         pictures, masks, vague = _layered(library, rng, size, frames)
     chosen = _choose(rng, masks, objects)
@@ -120,7 +124,7 @@ def _drawn_scene(
 
 def _layered(
     library: Library, rng: Rng, size: int, frames: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int8]]:
     """Return (T, S, S, 3) pictures, (T, O, S, S) masks of layers in motion, (O,) vague ones."""
     aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(1.2))))
     pace = float(np.exp(rng.uniform(np.log(0.004), np.log(0.1))))
@@ -132,7 +136,7 @@ def _layered(
     walls = _walls(library, rng, backdrop, layers, size, frames)
     vague = [*backdrop[0].vague_regions, *(one.vague for one in layers)]
     pictures, masks = _compose(rng, backdrop, [*layers, *walls], size, frames)
-    return pictures, masks, np.array(vague, np.bool_)
+    return pictures, masks, np.array(vague, np.int8)
 
 
 def _region(rng: Rng, picture: Picture) -> tuple[int, ...] | None:
@@ -162,7 +166,7 @@ def _backdrop(
         chosen = video[start : start + stride * frames : stride][:frames]
         return [_Layer(np.dstack([p, alpha]), still, False) for p in chosen]
     regions: list[NDArray[np.uint8]] = []
-    vague: list[bool] = []
+    vague: list[int] = []
     if kind == 2 and choice < 0.85:
         side = int(rng.integers(96, 257))
         pixels = drawing.texture(rng, side, side)
@@ -176,10 +180,10 @@ def _backdrop(
         if kind == 0:
             found = [_region(rng, picture) for _ in range(2)]
             regions = [picture.mask(r) for r in dict.fromkeys(found) if r]
-            vague = [False] * len(regions)
+            vague = [0] * len(regions)
             if rng.random() < BLOB_SHARE:
                 regions.append(_blob(rng, pixels.shape[:2]))
-                vague.append(True)
+                vague.append(EDGELESS)
     alpha = np.full(pixels.shape[:2], 255, np.uint8)
     motion = make_motion(rng, frames, pace, 1.0, size, pixels.shape[:2], aspect, cover=True)
     if kind == 0 and rng.random() < 0.5:
@@ -258,9 +262,9 @@ def _sprites(
     layers: list[_Layer] = []
     leaves = rng.random() < 0.4
     for i in range(count):
-        vague = False
+        vague = 0
         if layers and rng.random() < 0.25:
-            pixels = layers[-1].pixels
+            pixels, vague = layers[-1].pixels, layers[-1].vague
             pixels = np.ascontiguousarray(pixels[:, ::-1]) if rng.random() < 0.5 else pixels
         elif kind == 2 or rng.random() < 0.1:
             pixels = drawing.sprite(rng, int(rng.integers(48, 161)))
@@ -268,7 +272,7 @@ def _sprites(
             pixels = _matched(rng, _cut_out(library, rng), ground)
             if rng.random() < JOINED_SHARE:
                 pixels = _joined(rng, pixels, _matched(rng, _cut_out(library, rng), ground))
-                vague = True
+                vague = JOINED
         scale = float(np.exp(rng.uniform(np.log(0.22), np.log(1.1))))
         speed = pace * float(np.exp(rng.uniform(-0.7, 0.7)))
         motion = make_motion(rng, frames, speed, scale, size, pixels.shape[:2], aspect)

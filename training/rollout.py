@@ -1,4 +1,4 @@
-"""nano over the frames of clips, and the losses on what it says.
+"""nano over the frames of clips.
 
 The objects of all clips of a batch go through the model together; every call is one of
 those the tracker makes, so training sees what tracking does.
@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from streamtrack.tracking.colour_prior import count as count_colours
 from streamtrack.tracking.motion_prior import carry, flow_and_trust, glimpse_of, joined
 from streamtrack.tracking.nano import Nano
+from training.clips import EDGELESS, JOINED
+from training.losses import Tally
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -23,8 +25,6 @@ ABSENT_BELOW = 0.03
 NO_PRIOR = 0.06
 """Share of the objects, and beside them of the frames, that go without the evidence; so do as
 many without the colours alone."""
-FIRST_WEIGHT = 2.0
-"""What a pass on a prompted first frame counts, beside 1 for one on a later frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,8 @@ class Batch:
     boxes: Tensor
     """(N, 2, 2) float (x, y) corners in pixels."""
     vague: Tensor
-    """(N,) bool: only a mask tells what it is; it is neither clicked nor boxed."""
+    """(N,) int8 of `Clip.vague`: joined things are not clicked, those without an edge not
+    boxed either."""
     motion: Tensor
     """(B, T, 3, m, m) of `motion_prior.flow_and_trust`, each frame from the one before; zeros
     for the first."""
@@ -155,7 +156,7 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
     areas = targets.flatten(2).sum(2)
     seen = areas > 0
     told = ~seen | (areas > ABSENT_BELOW * areas[:1])
-    tally = _Tally(seen, told, batch.vague)
+    tally = Tally(seen, told, batch.vague)
     logits = _prompt(model, features[0], batch, targets[0], tally, generator)
     memories = [remember(model, features[0], logits, seen[0, :, None], prompted=True)]
     prompted = {0}
@@ -219,7 +220,7 @@ def _prompt(
     features: Features,
     batch: Batch,
     target: Tensor,
-    tally: "_Tally",
+    tally: Tally,
     generator: torch.Generator,
 ) -> Tensor:
     """Prompt the objects of a first frame; return the (N, 1, h, w) logits to remember.
@@ -234,10 +235,11 @@ def _prompt(
     by_box = _boxed(model, features.pick(boxes), batch.boxes[boxes], target[boxes], tally, boxes)
     by_click = _clicked(model, features, batch.clicks, target, tally, generator)
     known = logits
-    logits = logits.index_put((boxes[:kept],), by_box[:kept])
     rest = order[count // 2 :]
     logits = logits.index_put((rest,), by_click[rest])
-    return torch.where(batch.vague[:, None, None, None], known, logits)
+    logits = torch.where((batch.vague > 0)[:, None, None, None], known, logits)
+    logits = logits.index_put((boxes[:kept],), by_box[:kept])
+    return torch.where((batch.vague == EDGELESS)[:, None, None, None], known, logits)
 
 
 def _boxed(
@@ -245,7 +247,7 @@ def _boxed(
     features: Features,
     boxes: Tensor,
     target: Tensor,
-    tally: "_Tally",
+    tally: Tally,
     rows: Tensor,
 ) -> Tensor:
     """Return the (N, 1, h, w) logits of boxed objects."""
@@ -255,7 +257,7 @@ def _boxed(
         features.high_res,
         points=(boxes, labels.expand(len(boxes), 2)),
     )
-    tally.add(0, masks, ious, scores, target, rows)
+    tally.add(0, masks, ious, scores, target, rows, most=JOINED)
     return masks.float()
 
 
@@ -264,7 +266,7 @@ def _clicked(
     features: Features,
     clicks: Tensor,
     target: Tensor,
-    tally: "_Tally",
+    tally: Tally,
     generator: torch.Generator,
 ) -> Tensor:
     """Return the (N, 1, h, w) logits of clicked objects, some corrected by a second click."""
@@ -273,7 +275,7 @@ def _clicked(
     masks, ious, _, scores = model.decode(
         fused, features.high_res, points=(clicks, labels), multimask=True
     )
-    best = tally.add(0, masks, ious, scores, target)
+    best = tally.add(0, masks, ious, scores, target, most=0)
     chosen = masks[torch.arange(len(clicks), device=best.device), best, None]
     if _chance(generator, 10) < 4:
         coords, more = correction(chosen.detach(), target, generator)
@@ -281,7 +283,7 @@ def _clicked(
         chosen, ious, _, scores = model.decode(
             fused, features.high_res, points=points, mask_logits=chosen.detach()
         )
-        tally.add(0, chosen, ious, scores, target)
+        tally.add(0, chosen, ious, scores, target, most=0)
     return chosen.float()
 
 
@@ -316,84 +318,3 @@ def _slot(now: int, then: int, prompted: bool, gap: int, memories: int) -> int:
 
 def _chance(generator: torch.Generator, below: int) -> int:
     return int(torch.randint(below, (1,), generator=generator))
-
-
-class _Tally:
-    """Collects the losses of all decoder passes of a batch."""
-
-    def __init__(self, seen: Tensor, told: Tensor, vague: Tensor) -> None:
-        self.seen, self.told, self.vague = seen, told, vague
-        self.mask: list[Tensor] = []
-        self.iou: list[Tensor] = []
-        self.score: list[Tensor] = []
-        self.share: list[Tensor] = []
-        self.weight: list[Tensor] = []
-
-    def add(
-        self,
-        t: int,
-        masks: Tensor,
-        ious: Tensor,
-        scores: Tensor,
-        target: Tensor,
-        rows: Tensor | None = None,
-    ) -> Tensor:
-        """Add one pass; return the (N,) index of each object's best candidate by true IoU."""
-        everyone = slice(None) if rows is None else rows
-        seen, told = self.seen[t, everyone], self.told[t, everyone]
-        loss = mask_losses(masks.float(), target, seen)  # (N, M)
-        true = true_ious(masks, target)
-        best = true.argmax(1)
-        least = loss.min(1).values
-        self.mask.append(least + 0.05 * loss.mean(1) if loss.shape[1] > 1 else least)
-        self.iou.append((ious.float() - true).abs().mean(1) * seen)
-        wrong = F.binary_cross_entropy_with_logits(
-            scores[:, 0].float(), seen.float(), reduction="none"
-        )
-        self.score.append(wrong * told * torch.where(seen, 1.0, 2.0))
-        counted = ~self.vague[everyone] if t == 0 else torch.ones_like(seen)
-        self.share.append(true.max(1).values[seen & counted].detach())
-        weight = torch.full_like(least.detach(), FIRST_WEIGHT if t == 0 else 1.0)
-        self.weight.append(weight * counted)
-        return best
-
-    def losses(self) -> dict[str, Tensor]:
-        """Return the mean losses, their weighted "total", and the mean IoU "j"."""
-        weight = torch.cat(self.weight)
-        weight = weight / weight.sum()
-        mask, iou, score = (
-            (torch.cat(x) * weight).sum() for x in (self.mask, self.iou, self.score)
-        )
-        total = mask + 0.5 * iou + 0.7 * score
-        return {
-            "total": total,
-            "mask": mask.detach(),
-            "iou": iou.detach(),
-            "score": score.detach(),
-            "j": torch.cat(self.share).mean(),
-        }
-
-
-def mask_losses(logits: Tensor, target: Tensor, seen: Tensor) -> Tensor:
-    """Return (N, M) losses: 8 focal-like + 0.5 cross-entropy + dice where there is an object.
-
-    Args:
-        logits: (N, M, h, w).
-        target: (N, h, w) in [0, 1].
-        seen: (N,) bool.
-    """
-    goal = target[:, None].expand_as(logits)
-    wrong = F.binary_cross_entropy_with_logits(logits, goal, reduction="none")
-    p = logits.sigmoid()
-    focal = ((p - goal).abs() ** 1.5 * wrong).mean((2, 3))
-    overlap = (p * goal).sum((2, 3))
-    dice = 1 - (2 * overlap + 1) / (p.sum((2, 3)) + goal.sum((2, 3)) + 1)
-    return 8 * focal + 0.5 * wrong.mean((2, 3)) + dice * seen[:, None]
-
-
-@torch.no_grad()
-def true_ious(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the (N, M) intersection over union of (N, M, h, w) logits with the target."""
-    said, true = logits > 0, (target > 0.5)[:, None]
-    union = (said | true).sum((2, 3))
-    return (said & true).sum((2, 3)) / union.clamp(min=1)
