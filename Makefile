@@ -47,9 +47,15 @@ bench: setup-dev
 
 # The embedded model from raw data to weights: resumable, ends after MINUTES of work (training/).
 DATA ?= ../shared/data
-MINUTES ?= 85
-train: setup-dev
-	@$(PY) -m training.train --data $(DATA) --minutes $(MINUTES) --out runs/nano
+MINUTES ?= 95
+CLIP_ART := runs/clip-art/usr/share/openclipart/png
+$(CLIP_ART):
+	@mkdir -p runs && cd runs && apt-get -qq download openclipart-png && \
+		dpkg-deb -x openclipart-png_*.deb clip-art
+train: setup-dev $(CLIP_ART)
+	@$(PY) -m training.pretrained --out runs/trunk.safetensors
+	@$(PY) -m training.train --data $(DATA) --minutes $(MINUTES) --out runs/nano \
+		--trunk runs/trunk.safetensors --clip-art $(CLIP_ART)
 	@$(PY) -m training.export --run runs/nano --out checkpoints/nano.safetensors
 
 wheel: setup-dev

@@ -140,8 +140,8 @@ def _layered(
 
 
 def _region(rng: Rng, picture: Picture) -> tuple[int, ...] | None:
-    """Return a label set of the picture, a whole thing twice as often as a part."""
-    if picture.wholes and (not picture.parts or rng.random() < 0.67):
+    """Return a label set of the picture, a whole thing four times as often as a part."""
+    if picture.wholes and (not picture.parts or rng.random() < 0.8):
         return picture.wholes[rng.integers(len(picture.wholes))]
     return picture.parts[rng.integers(len(picture.parts))] if picture.parts else None
 

@@ -30,6 +30,7 @@ class Tally:
         target: Tensor,
         rows: Tensor | None = None,
         most: int = EDGELESS,
+        weight: float = 1.0,
     ) -> Tensor:
         """Add one pass; return the (N,) index of each object's best candidate by true IoU.
 
@@ -41,6 +42,7 @@ class Tally:
             target: (N, h, w).
             rows: which objects they are; None for all.
             most: vaguer objects than that do not count.
+            weight: what the pass counts.
         """
         everyone = slice(None) if rows is None else rows
         seen, told = self.seen[t, everyone], self.told[t, everyone]
@@ -56,8 +58,7 @@ class Tally:
         self.score.append(wrong * told * torch.where(seen, 1.0, 2.0))
         counted = self.vague[everyone] <= most
         self.share.append(true.max(1).values[seen & counted].detach())
-        weight = torch.full_like(least.detach(), FIRST_WEIGHT if t == 0 else 1.0)
-        self.weight.append(weight * counted)
+        self.weight.append(torch.full_like(least.detach(), weight) * counted)
         return best
 
     def losses(self) -> dict[str, Tensor]:

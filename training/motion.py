@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Rng = np.random.Generator
 
+NEARING_SHARE = 0.15
+"""Share of the layers that come nearer, or go away, quickly."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bend:
@@ -111,7 +114,8 @@ def make_motion(
     height, width = shape
     steps = np.arange(frames)
     drift = _wander(rng, frames, pace * (0.5 if cover else 1.0), 2)
-    grow = np.exp(_wander(rng, frames, pace * 0.7, 1)[:, 0])
+    growth = 2.5 if rng.random() < NEARING_SHARE else 0.7
+    grow = np.exp(_wander(rng, frames, pace * growth, 1)[:, 0])
     turn = _wander(rng, frames, pace * 1.5, 1)[:, 0] + rng.normal(0, 0.08 if cover else 0.25)
     shear = _wander(rng, frames, pace * 0.5, 1)[:, 0]
     if cover:

@@ -1,4 +1,4 @@
-"""What light and cameras do to a clip: brightness, colour, grey, blur and noise."""
+"""What light and cameras do to a clip: brightness, colour, grey, blur, noise, compression."""
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ class Photometry:
         self.grey = rng.random() < 0.06
         self.blur = float(rng.uniform(0.4, 1.6)) if rng.random() < 0.2 else 0.0
         self.noise = float(rng.uniform(1, 12)) if rng.random() < 0.3 else 0.0
+        self.quality = int(rng.integers(15, 71)) if rng.random() < 0.25 else 0
         self.way = np.linspace(0, 1, frames)
 
     def apply(self, rng: Rng, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -34,6 +35,9 @@ class Photometry:
                 cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
                 cv2.randn(grain, 0, self.noise)
                 changed = cv2.add(changed, grain, dtype=cv2.CV_8U)
+            if self.quality:  # what webcams and cheap cameras send
+                packed = cv2.imencode(".jpg", changed, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
+                changed = cv2.imdecode(packed, cv2.IMREAD_COLOR)
             out[t] = changed
         return out
 

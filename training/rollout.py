@@ -15,11 +15,13 @@ from streamtrack.tracking.colour_prior import count as count_colours
 from streamtrack.tracking.motion_prior import carry, flow_and_trust, glimpse_of, joined
 from streamtrack.tracking.nano import Nano
 from training.clips import EDGELESS, JOINED
-from training.losses import Tally
+from training.losses import FIRST_WEIGHT, Tally
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Normalisation of images, that of SAM 2."""
+PRACTISED_CELLS = 24.0
+"""Smallest area, in cells of stride 2, that is clicked and boxed on a later frame."""
 ABSENT_BELOW = 0.03
 """Less than this share of its first area visible: whether it is seen is left open."""
 NO_PRIOR = 0.06
@@ -186,7 +188,63 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
         memories.append(remember(model, features[t], masks, visible, prompted=t in prompted))
         before = torch.where(visible[..., None, None], masks.detach().float(), -10.0)
         past.add(t, before, prompted=t in prompted)
+    _practise(model, features, targets, tally, generator)
     return tally.losses()
+
+
+def _practise(
+    model: Nano,
+    features: list[Features],
+    targets: Tensor,
+    tally: Tally,
+    generator: torch.Generator,
+) -> None:
+    """Click and box the objects that are in sight on one later frame, as if it were the first."""
+    t = _chance(generator, len(targets) - 1) + 1
+    rows = (targets[t].flatten(1).sum(1) > PRACTISED_CELLS).nonzero()[:, 0]
+    if not len(rows):
+        return
+    target, here = targets[t][rows], features[t].pick(rows)
+    fused = without_memory(model, here)
+    clicks = inner_clicks(target, generator)
+    labels = torch.ones(len(rows), 1, dtype=torch.int32, device=target.device)
+    masks, ious, _, scores = model.decode(
+        fused, here.high_res, points=(clicks, labels), multimask=True
+    )
+    tally.add(t, masks, ious, scores, target, rows, most=0, weight=FIRST_WEIGHT)
+    corners = torch.tensor([[2, 3]], dtype=torch.int32, device=target.device)
+    masks, ious, _, scores = model.decode(
+        fused,
+        here.high_res,
+        points=(boxes_of(target, generator), corners.expand(len(rows), 2)),
+    )
+    tally.add(t, masks, ious, scores, target, rows, most=JOINED, weight=FIRST_WEIGHT)
+
+
+def inner_clicks(target: Tensor, generator: torch.Generator) -> Tensor:
+    """Return (N, 1, 2) clicks in pixels inside (N, h, w) masks at stride 2, seldom at edges."""
+    inside = (target > 0.5).float()[:, None]
+    depth = F.avg_pool2d(inside, 9, 1, 4) * inside
+    chance = (depth**2 + 1e-9).flatten(1).cpu()
+    picked = torch.multinomial(chance, 1, generator=generator)[:, 0].to(target.device)
+    width = target.shape[-1]
+    cells = torch.stack([picked % width, picked // width], -1).float()
+    return (cells * 2 + 0.5)[:, None]
+
+
+def boxes_of(target: Tensor, generator: torch.Generator, jitter: float = 0.07) -> Tensor:
+    """Return (N, 2, 2) boxes in pixels around (N, h, w) masks at stride 2, as drawn by hand."""
+    ends = []
+    for side in (1, 2):  # over rows, so along x; then along y
+        any_there = (target > 0.5).any(side)
+        line = torch.arange(any_there.shape[1], device=target.device)
+        low = torch.where(any_there, line, any_there.shape[1]).amin(1)
+        high = torch.where(any_there, line, -1).amax(1)
+        ends.append(torch.stack([2.0 * low, 2.0 * high + 1], -1))
+    boxes = torch.stack(ends, -1)  # (N, low and high, x and y)
+    size = (boxes[:, 1:] - boxes[:, :1]).clamp(min=1)
+    wobble = torch.randn(boxes.shape, generator=generator).to(target.device)
+    return boxes + jitter * size * wobble.clamp(-2, 2)
 
 
 class _Past:
@@ -257,7 +315,7 @@ def _boxed(
         features.high_res,
         points=(boxes, labels.expand(len(boxes), 2)),
     )
-    tally.add(0, masks, ious, scores, target, rows, most=JOINED)
+    tally.add(0, masks, ious, scores, target, rows, most=JOINED, weight=FIRST_WEIGHT)
     return masks.float()
 
 
@@ -275,7 +333,7 @@ def _clicked(
     masks, ious, _, scores = model.decode(
         fused, features.high_res, points=(clicks, labels), multimask=True
     )
-    best = tally.add(0, masks, ious, scores, target, most=0)
+    best = tally.add(0, masks, ious, scores, target, most=0, weight=FIRST_WEIGHT)
     chosen = masks[torch.arange(len(clicks), device=best.device), best, None]
     if _chance(generator, 10) < 4:
         coords, more = correction(chosen.detach(), target, generator)
@@ -283,7 +341,7 @@ def _clicked(
         chosen, ious, _, scores = model.decode(
             fused, features.high_res, points=points, mask_logits=chosen.detach()
         )
-        tally.add(0, chosen, ious, scores, target, most=0)
+        tally.add(0, chosen, ious, scores, target, most=0, weight=FIRST_WEIGHT)
     return chosen.float()
 
 
