@@ -11,6 +11,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,8 @@ from training.rollout import (
 )
 
 PROMPTS = ("mask", "box", "click")
+EVIDENCE_NAMES = {"carried": slice(0, 2), "colours": slice(2, 3)}
+"""What of `motion_prior.evidence` can be left out, to see what it is worth."""
 VALIDATION_SEED = 20_000
 
 
@@ -76,8 +79,17 @@ def to_images(frames: Sequence[NDArray[np.uint8]], size: int) -> Tensor:
 
 
 @torch.inference_mode()
-def follow(model: Nano, sample: Sample, kind: str, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+def follow(
+    model: Nano, sample: Sample, kind: str, seed: int = 0, without: Sequence[str] = ()
+) -> list[tuple[Tensor, Tensor]]:
     """Prompt the objects of the first frame and follow them.
+
+    Args:
+        model: the model.
+        sample: the clip.
+        kind: one of `PROMPTS`.
+        seed: of the box's jitter.
+        without: which of `EVIDENCE_NAMES` to leave out.
 
     Returns:
         For every frame the (O, 1, S / 2, S / 2) logits and (O, 1) object scores.
@@ -98,6 +110,8 @@ def follow(model: Nano, sample: Sample, kind: str, seed: int = 0) -> list[tuple[
             slots = [0, *range(1, len(recent) + 1)]
             fused = with_memory(model, features, [prompted, *recent], slots)
             prior = evidence(glimpse, pasts, size // 2).to(model.device)
+            for name in without:
+                prior[:, EVIDENCE_NAMES[name]] = 0
             masks, _, _, scores = model.decode(fused, features.high_res, prior=prior)
             memory = remember(model, features, masks, scores > 0, prompted=False)
             recent = [memory, *recent][: model.num_maskmem - 1]
@@ -142,10 +156,10 @@ _CENTRED = 2
 """A seed with which `click_on` takes the innermost point."""
 
 
-def measure(model: Nano, sample: Sample, kind: str) -> list[Result]:
+def measure(model: Nano, sample: Sample, kind: str, without: Sequence[str] = ()) -> list[Result]:
     """Return one result per object of a sample."""
     height, width = sample.masks.shape[-2:]
-    steps = follow(model, sample, kind)
+    steps = follow(model, sample, kind, without=without)
     results = []
     for o in range(sample.masks.shape[1]):
         j, lost, seen = [], [], []
@@ -223,13 +237,16 @@ def load_weights(path: Path, image_size: int = 256) -> Nano:
 
 
 def evaluate(
-    model: Nano, samples: Sequence[Sample], prompts: Sequence[str] = PROMPTS
+    model: Nano,
+    samples: Sequence[Sample],
+    prompts: Sequence[str] = PROMPTS,
+    without: Sequence[str] = (),
 ) -> dict[str, dict[str, Result]]:
     """Return by prompt and sample name the mean result; under "mean" that of all samples."""
     table: dict[str, dict[str, Result]] = defaultdict(dict)
     for kind in prompts:
         for sample in samples:
-            table[kind][sample.name] = mean_result(measure(model, sample, kind))
+            table[kind][sample.name] = mean_result(measure(model, sample, kind, without))
         table[kind]["mean"] = mean_result(list(table[kind].values()))
     return table
 
@@ -254,19 +271,26 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--scenes", type=int, default=2, help="drawn scenes to measure")
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--without", nargs="*", default=[], choices=list(EVIDENCE_NAMES))
+    parser.add_argument(
+        "--memories", type=int, help="read so many; default all that it was made for"
+    )
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model, console = load_weights(options.weights, options.size), Console()
+    if options.memories is not None:
+        model.num_maskmem = options.memories
     library = load_library(options.data, "validation")
+    run = partial(evaluate, without=options.without)
     clips = list(validation_samples(library, options.clips, 12))
-    _show(console, "held-out clips", evaluate(model, clips), each=False)
+    _show(console, "held-out clips", run(model, clips), each=False)
     scenes = [scene_sample(seed) for seed in range(options.scenes)]
     if scenes:
-        _show(console, "drawn scenes", evaluate(model, scenes), each=True)
+        _show(console, "drawn scenes", run(model, scenes), each=True)
     if options.folders:
         samples = [folder_sample(f, options.limit) for f in options.folders]
-        _show(console, "folders", evaluate(model, samples), each=True)
+        _show(console, "folders", run(model, samples), each=True)
 
 
 if __name__ == "__main__":

@@ -225,9 +225,11 @@ class AffinityReadout(nn.Module):
             left = [torch.ones_like(place[:, :1]), place, place.square().sum(-1, keepdim=True)]
             left_place = torch.cat(left, -1).expand(batch, -1, -1)
             affinity = torch.cat([query, left_place], -1) @ right.transpose(1, 2)  # (B, HW, N)
-            best = affinity.logsumexp(-1, keepdim=True)
-            reads.append(value @ torch.exp(affinity - best).transpose(1, 2))
-            fits.append(best[..., 0] - scale * query.square().sum(-1))
+            weights = affinity.softmax(-1)
+            reads.append(value @ weights.transpose(1, 2))
+            # the logarithm of what softmax divided by, without taking all exponentials again
+            total = affinity.amax(-1) - weights.amax(-1).log()
+            fits.append(total - scale * query.square().sum(-1))
         fit = (torch.stack(fits, 1) / 4).clamp(-4, 4)
         return torch.cat([*reads, fit], 1)
 
