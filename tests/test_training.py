@@ -1,5 +1,6 @@
 """Training of the embedded model: clips, supervision, resuming, and what data it may touch."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors import safe_open
 
 from streamtrack.tracking.nano import build_nano
 from training import clips, data
+from training.batches import Maker, Order
 from training.clips import Clip, box_around, click_on, make_clip
 from training.data import Library, Picture, load_library
 from training.evaluate import PROMPTS, evaluate, folder_sample, iou, load_weights
@@ -178,6 +180,18 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(library: Library, tmp_p
         assert all(torch.equal(one[name], other[name]) for name in one)
     whole.close()
     again.close()
+
+
+def test_batches_are_the_same_from_a_thread_and_from_processes(library: Library) -> None:
+    orders = [Order(3, step, 64, 2, 3, 2) for step in range(4)]
+    thread, processes = Maker(library), Maker(library, workers=2)
+    for i, order in enumerate(orders):
+        one, other = (maker.get(order, orders[i + 1 :]) for maker in (thread, processes))
+        for field in dataclasses.fields(one):
+            a, b = (getattr(batch, field.name) for batch in (one, other))
+            assert torch.equal(a, b), field.name
+    thread.close()
+    processes.close()
 
 
 def _train(trainer: Trainer, steps: int) -> None:

@@ -14,8 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from streamtrack.tracking.nano import Nano, build_nano
-from training.clips import make_clip
+from training.batches import Maker, Order
 from training.data import Library, load_library
-from training.evaluate import evaluate, to_images, validation_samples
-from training.rollout import Batch, glimpses_of, rollout
+from training.evaluate import evaluate, validation_samples
+from training.rollout import Batch, rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,7 @@ class Trainer:
         phases: image sizes over time.
         device: where to train.
         clock: seconds; time spent between `load` and `save` counts.
+        workers: processes that make batches; 0 for a thread.
     """
 
     def __init__(
@@ -94,9 +94,11 @@ class Trainer:
         phases: tuple[Phase, ...] = PHASES,
         device: str = "cpu",
         clock: Callable[[], float] = time.monotonic,
+        workers: int = 0,
     ) -> None:
+        self._maker = Maker(library, workers)  # first: processes inherit what is there
         torch.manual_seed(recipe.seed)
-        self.library, self.recipe, self.phases = library, recipe, phases
+        self.recipe, self.phases = recipe, phases
         self.device, self.clock = torch.device(device), clock
         self.model = build_nano().to(self.device)
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -106,8 +108,6 @@ class Trainer:
         self.steps = 0
         self.spent_s = 0.0
         self._since = clock()
-        self._pool = ThreadPoolExecutor(1, "clips")
-        self._next: tuple[int, Phase, Future[Batch]] | None = None
 
     @property
     def elapsed(self) -> float:
@@ -178,11 +178,10 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps, self.spent_s = state["steps"], state["spent_s"]
         self._since = self.clock()
-        self._next = None
 
     def close(self) -> None:
-        """End the thread that makes clips."""
-        self._pool.shutdown(cancel_futures=True)
+        """End what makes clips."""
+        self._maker.close()
 
     def _phase(self, elapsed: float) -> Phase:
         return next((p for p in self.phases if elapsed < p.until), self.phases[-1])
@@ -194,30 +193,14 @@ class Trainer:
         return self.recipe.rate * cosine * min(1.0, (self.steps + 1) / self.recipe.warm_up_steps)
 
     def _batch(self, phase: Phase) -> Batch:
-        """Return this step's batch and have the next one made meanwhile."""
-        if self._next is not None and self._next[:2] == (self.steps, phase):
-            batch = self._next[2].result()
-        else:
-            batch = self._make(self.steps, phase)
-        following = self.steps + 1
-        self._next = (following, phase, self._pool.submit(self._make, following, phase))
-        return batch
-
-    def _make(self, step: int, phase: Phase) -> Batch:
-        seed = (self.recipe.seed, step)
-        clips = [
-            make_clip(self.library, (*seed, i), phase.size, phase.frames, self.recipe.objects)
-            for i in range(phase.clips)
-        ]
-        images = torch.stack([to_images(c.frames, phase.size) for c in clips])
-        seen = [glimpses_of(one) for one in images]
-        motion, colours = (torch.stack(parts) for parts in zip(*seen, strict=True))
-        masks = np.concatenate([c.masks for c in clips], 1).astype(bool)
-        clicks = torch.from_numpy(np.concatenate([c.clicks for c in clips]))[:, None]
-        boxes = torch.from_numpy(np.concatenate([c.boxes for c in clips])).reshape(-1, 2, 2)
-        vague = torch.from_numpy(np.concatenate([c.vague for c in clips]))
-        parts = (images, torch.from_numpy(masks), clicks, boxes, vague, motion, colours)
-        return Batch(*(p.to(self.device) for p in parts))
+        """Return this step's batch and have the next ones made meanwhile."""
+        seed, objects = self.recipe.seed, self.recipe.objects
+        order, *following = (
+            Order(seed, self.steps + i, phase.size, phase.clips, phase.frames, objects)
+            for i in range(self._maker.ahead + 1)
+        )
+        batch = self._maker.get(order, following)
+        return Batch(*(getattr(batch, f.name).to(self.device) for f in fields(Batch)))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -312,6 +295,7 @@ def main() -> None:
     parser.add_argument("--clip-art", type=Path, help="png folder of Debian's openclipart-png")
     parser.add_argument("--trunk", type=Path, help="weights of the trunk; default random")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="processes that make clips")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -323,7 +307,7 @@ def main() -> None:
     )
     recipe = Recipe(minutes=options.minutes, seed=options.seed, rate=options.rate)
     phases = PHASES if options.begin_from is None else PHASES[1:]
-    trainer = Trainer(library, recipe, phases, device=options.device)
+    trainer = Trainer(library, recipe, phases, options.device, workers=options.workers)
     if options.trunk is not None:
         trainer.take_trunk(options.trunk)
     if options.begin_from is not None:

@@ -1,7 +1,9 @@
 """nano: the embedded model, SAM 2's pipeline in small.
 
-`SAM2Base` with parts that learn quickly from scratch (nano_parts.py), so prompts, memory
-bank, corrections and replay are those of every other model. It keeps no object pointers.
+`SAM2Base` on a trunk that was trained on Open Images (mobile_trunk.py), with parts that learn
+quickly (nano_parts.py), so prompts, memory bank, corrections and replay are those of every
+other model. It keeps no object pointers. Beside its memories it is told what the frames before
+say without anything learned (motion_prior.py), and its masks have half the size of its input.
 Weights: checkpoints/nano.safetensors; how they are made: training/README.md.
 """
 
@@ -36,7 +38,7 @@ class Nano(SAM2Base):
     sam_prompt_encoder: FeaturePromptEncoder
     sam_mask_decoder: MaskDecoder
     takes_prior = True
-    """Whether tracked frames are given a `motion_prior`."""
+    """Whether tracked frames are given `motion_prior.evidence`."""
 
     def _build_sam_heads(self) -> None:
         """Build the prompt encoder and the mask decoder."""
