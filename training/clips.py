@@ -26,6 +26,8 @@ CLIP_ART_SHARE = 0.35
 """Share of the cut-outs that are clip art, where there is some."""
 JOINED_SHARE = 0.4
 """Share of the pasted things that are two in one."""
+SHADOW_SHARE = 0.35
+"""Share of the pasted things that cast a shadow, which does not belong to them."""
 BLOB_SHARE = 0.6
 """Share of the clips of labelled regions that also have one without an edge."""
 JOINED = 1
@@ -61,6 +63,7 @@ class _Layer:
     is_object: bool = True
     regions: list[NDArray[np.uint8]] = field(default_factory=list)  # (h, w) masks inside it
     vague: int = 0
+    shadow: tuple[float, float, float] | None = None  # shift in x and y in frame sides, depth
     vague_regions: list[int] = field(default_factory=list)
 
 
@@ -280,8 +283,22 @@ def _sprites(
             motion.leave(rng)
         if kind != 2 and rng.random() < 0.5:
             motion.bend = elastic(rng, pace)
-        layers.append(_Layer(pixels, motion, vague=vague))
+        shadow = None
+        if rng.random() < SHADOW_SHARE:
+            shadow = (*rng.uniform(-0.06, 0.06, 2), rng.uniform(0.2, 0.7))
+        layers.append(_Layer(pixels, motion, vague=vague, shadow=shadow))
     return layers
+
+
+def _shaded(
+    canvas: NDArray[np.uint8], alpha: NDArray[np.uint8], shadow: tuple[float, float, float]
+) -> NDArray[np.uint8]:
+    """Return the (S, S, 3) picture darkened where a thing of this (S, S) alpha casts a shadow."""
+    size = len(canvas)
+    x, y, depth = shadow
+    moved = np.array([[1, 0, x * size], [0, 1, y * size]])
+    cast = cv2.GaussianBlur(cv2.warpAffine(alpha, moved, (size, size)), (0, 0), 0.012 * size)
+    return (canvas * (1 - depth / 255 * cast.astype(np.float32))[..., None]).astype(np.uint8)
 
 
 def _walls(
@@ -329,6 +346,8 @@ def _compose(
                 continue
             moved = layer.motion.warp(layer.pixels, t)
             alpha = moved[..., 3]
+            if layer.shadow is not None:
+                canvas = _shaded(canvas, alpha, layer.shadow)
             weight = (alpha.astype(np.float32) / 255)[..., None]
             canvas = (canvas + weight * (moved[..., :3].astype(np.float32) - canvas)).astype(
                 np.uint8
