@@ -142,12 +142,12 @@ def _first(
     else:
         points = np.stack([box_around(rng, m, jitter=0.0) for m in small]).reshape(-1, 2, 2)
         labels = torch.tensor([[2, 3]], dtype=torch.int32).expand(len(small), 2)
-    masks, ious, _, scores = model.decode(
-        without_memory(model, features),
-        features.high_res,
-        points=(torch.from_numpy(points).to(model.device), labels.to(model.device)),
-        multimask=kind == "click",
-    )
+    prompt = (torch.from_numpy(points).to(model.device), labels.to(model.device))
+    fused = without_memory(model, features)
+    if kind == "click":
+        masks, ious, _, scores = model.decode_click(fused, features.high_res, prompt)
+    else:
+        masks, ious, _, scores = model.decode(fused, features.high_res, points=prompt)
     rows = torch.arange(len(masks), device=masks.device)
     return masks[rows, ious.argmax(1), None].float(), scores
 

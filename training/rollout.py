@@ -335,9 +335,14 @@ def _clicked(
     )
     best = tally.add(0, masks, ious, scores, target, most=0, weight=FIRST_WEIGHT)
     chosen = masks[torch.arange(len(clicks), device=best.device), best, None]
-    if _chance(generator, 10) < 4:
-        coords, more = correction(chosen.detach(), target, generator)
-        points = (torch.cat([clicks, coords], 1), torch.cat([labels, more], 1))
+    roll = _chance(generator, 10)
+    if roll < 8:  # a second click in the larger error, or a second look as `decode_click` takes
+        if roll < 4:
+            coords, more = correction(chosen.detach(), target, generator)
+            points = (torch.cat([clicks, coords], 1), torch.cat([labels, more], 1))
+        else:
+            chosen = masks[torch.arange(len(clicks), device=best.device), ious.argmax(1), None]
+            points = (clicks, labels)
         chosen, ious, _, scores = model.decode(
             fused, features.high_res, points=points, mask_logits=chosen.detach()
         )

@@ -130,6 +130,29 @@ class Nano(SAM2Base):
         masks = self.fine_head(masks, F.pixel_shuffle(folded, 2), prior)
         return masks, ious, tokens, scores
 
+    def decode_click(
+        self,
+        features: Tensor,
+        high_res_features: list[Tensor],
+        points: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return three candidates, the best one drawn again with itself as a mask prompt.
+
+        The second look is worth 0.026 IoU (training/LOG.md). Arguments and results are those
+        of `decode`.
+        """
+        masks, ious, tokens, scores = self.decode(
+            features, high_res_features, points=points, multimask=True
+        )
+        rows, best = torch.arange(len(masks), device=masks.device), ious.argmax(1)
+        again, sure, _, _ = self.decode(
+            features, high_res_features, points=points, mask_logits=masks[rows, best, None]
+        )
+        masks, ious = masks.clone(), ious.clone()
+        masks[rows, best] = again[:, 0]
+        ious[rows, best] = torch.maximum(ious[rows, best], sure[:, 0])
+        return masks, ious, tokens, scores
+
     def _use_mask_as_output(
         self, backbone_features: Tensor, high_res_features: list[Tensor], mask_inputs: Tensor
     ) -> tuple[Tensor, ...]:
@@ -156,14 +179,18 @@ class Nano(SAM2Base):
         points = None
         if point_inputs is not None:
             points = (point_inputs["point_coords"], point_inputs["point_labels"])
-        masks, ious, tokens, scores = self.decode(
-            backbone_features,
-            high_res_features,
-            points=points,
-            mask_logits=mask_inputs,
-            multimask=multimask_output,
-            prior=prior,
-        )
+        if multimask_output and points is not None and mask_inputs is None:
+            found = self.decode_click(backbone_features, high_res_features, points)
+        else:
+            found = self.decode(
+                backbone_features,
+                high_res_features,
+                points=points,
+                mask_logits=mask_inputs,
+                multimask=multimask_output,
+                prior=prior,
+            )
+        masks, ious, tokens, scores = found
         masks = torch.where((scores > 0)[..., None, None], masks, NO_OBJ_SCORE).float()
         high_res = F.interpolate(
             masks, (self.image_size, self.image_size), mode="bilinear", align_corners=False
