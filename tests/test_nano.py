@@ -166,6 +166,21 @@ def test_a_given_mask_comes_back_as_the_output() -> None:
 
 
 @torch.inference_mode()
+def test_of_a_first_click_the_best_candidate_alone_is_drawn_again(shipped: Nano) -> None:
+    encoded = shipped.forward_image(to_image(disc_scene(1)[0][0])[None])
+    *fine, top = encoded["backbone_fpn"]
+    top = top + shipped.no_mem_embed[0, 0, :, None, None]
+    points = (torch.tensor([[[70.0, 120.0]]]), torch.ones(1, 1, dtype=torch.int32))
+    once, ious, _, _ = shipped.decode(top, fine, points=points, multimask=True)
+    twice, _, _, _ = shipped.decode_click(top, fine, points)
+    best = int(ious.argmax())
+    again = shipped.decode(top, fine, points=points, mask_logits=once[:, [best]])[0]
+    for candidate in range(3):
+        expected = again[:, 0] if candidate == best else once[:, candidate]
+        torch.testing.assert_close(twice[:, candidate], expected)
+
+
+@torch.inference_mode()
 def test_objects_together_equal_objects_one_by_one(shipped: Nano) -> None:
     images = [to_image(p) for p, _ in disc_scene(4)]
     coords = torch.tensor([[[70.0, 120.0]], [[200.0, 60.0]], [[30.0, 220.0]]])
