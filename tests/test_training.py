@@ -16,7 +16,7 @@ from training import clips, data
 from training.batches import Maker, Order
 from training.clips import Clip, box_around, click_on, make_clip
 from training.data import Library, Picture, load_library
-from training.evaluate import PROMPTS, evaluate, folder_sample, iou, load_weights
+from training.evaluate import PROMPTS, evaluate, folder_sample, follow, iou, load_weights
 from training.evaluate import validation_samples as samples_of
 from training.export import export
 from training.losses import mask_losses
@@ -246,6 +246,15 @@ def test_clip_art_becomes_things(library: Library, tmp_path: Path) -> None:
     drawn = Library(library.pictures, library.sets, library.videos, clip_art=(art,))
     assert any(not _same(make_clip(drawn, (i,), 64, 2), make_clip(library, (i,), 64, 2))
                for i in range(10))  # fmt: skip
+
+
+def test_evidence_can_be_left_out_of_a_measurement(library: Library) -> None:
+    torch.manual_seed(0)
+    model = build_nano(64)
+    (sample,) = samples_of(library, 1, 3, size=64)
+    full, blind = (follow(model, sample, "mask", without=w) for w in ((), ("carried", "colours")))
+    assert torch.equal(full[0][0], blind[0][0])
+    assert not torch.equal(full[1][0], blind[1][0])
 
 
 def test_only_permitted_folders_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
