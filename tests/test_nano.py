@@ -300,11 +300,25 @@ def test_evidence_is_nothing_for_an_object_without_a_past() -> None:
     assert isinstance(glimpse, Glimpse)
     logits = torch.full((1, 1, 128, 128), -10.0)
     logits[..., :64] = 10
-    found = evidence(glimpse, [[], [trace(glimpse, logits)]], 128)
+    past = trace(glimpse, logits, prompted=True)
+    assert past is not None
+    found = evidence(glimpse, [[], [past]], 128)
     assert found.shape == (2, 3, 128, 128)
     assert not found[0].any()
     assert found[1, 0, 64, 20] > 0.9 and found[1, 0, 64, 100] < -0.9
     assert found[1, 2, 64, 20] > 0.5
+
+
+def test_only_a_prompted_frame_tells_an_objects_colours() -> None:
+    first = to_image(cv2.resize(halves(RED, GREEN), (256, 256)))
+    later = to_image(cv2.resize(halves(BLUE, GREEN), (256, 256)))
+    logits = torch.full((1, 1, 128, 128), -10.0)
+    logits[..., :64] = 10
+    prompted = trace(glimpse_of(first), logits, prompted=True)
+    followed = trace(glimpse_of(later), logits, prompted=False)  # it has spread over blue
+    assert prompted is not None and followed is not None and followed.counts is None
+    found = evidence(glimpse_of(later), [[prompted, followed]], 128)
+    assert found[0, 2, 64, 20].abs() < 0.05 and found[0, 0, 64, 20] > 0.9
 
 
 @torch.inference_mode()

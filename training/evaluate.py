@@ -116,9 +116,9 @@ def follow(
             memory = remember(model, features, masks, scores > 0, prompted=False)
             recent = [memory, *recent][: model.num_maskmem - 1]
         before = torch.where((scores > 0)[..., None, None], masks.float(), -10.0)
-        newest = [trace(glimpse, one[None]) for one in before]
+        newest = [trace(glimpse, one[None], prompted=not pasts) for one in before]
         first = [past[:1] for past in pasts] or [[] for _ in newest]
-        pasts = [[*past, one] for past, one in zip(first, newest, strict=True)]
+        pasts = [[*past, one] for past, one in zip(first, newest, strict=True) if one is not None]
         out.append((masks.float(), scores.float()))
     return out
 

@@ -262,15 +262,13 @@ class _Past:
     def add(self, t: int, logits: Tensor, *, prompted: bool) -> None:
         """Add the masks of frame t."""
         self._before = logits
-        self._newest = count_colours(self._each(self._batch.colours, t), logits)
         if prompted:
-            self._anchor = self._newest
+            self._counts = count_colours(self._each(self._batch.colours, t), logits)
 
     def evidence(self, t: int) -> Tensor:
         """Return the (N, 3, S / 2, S / 2) evidence for frame t."""
         carried = carry(self._each(self._batch.motion, t), self._before)
-        counts = (self._anchor + self._newest) / 2
-        return joined(carried, self._each(self._batch.colours, t), counts)
+        return joined(carried, self._each(self._batch.colours, t), self._counts)
 
 
 def _prompt(

@@ -1,6 +1,6 @@
 """What an object's colours say about a frame, as an input of the model.
 
-Colours inside the masks of prompted and recent frames are counted against those around them.
+Colours inside the mask of the newest prompted frame are counted against those around it.
 Like the carried mask (motion_prior.py) nothing about it is learned, so it holds for things
 that no training has shown.
 """
@@ -70,7 +70,7 @@ def likelihood(colours: Tensor, counts: Tensor) -> Tensor:
 
     Args:
         colours: (N, m, m) int64 of the frame.
-        counts: (N, 2, COLOURS) of `count`, a mean over frames.
+        counts: (N, 2, COLOURS) of `count`.
     """
     inside, around = counts[:, 0], counts[:, 1]
     evidence = (inside - around) / (inside + around + _KNOWN)

@@ -253,7 +253,8 @@ class MemoryBank:
             yield memory.pointer
             if memory.trace is not None:
                 yield memory.trace.logits
-                yield memory.trace.counts
+                if memory.trace.counts is not None:
+                    yield memory.trace.counts
             if memory.features is not None:
                 yield memory.features
 

@@ -46,8 +46,8 @@ class Trace:
     """Of the frame."""
     logits: Tensor
     """(1, 1, h, w) the object's mask logits on it."""
-    counts: Tensor
-    """(1, 2, COLOURS) of `colour_prior.count`."""
+    counts: Tensor | None
+    """(1, 2, COLOURS) of `colour_prior.count`, on a prompted frame."""
 
 
 def glimpse_of(image: Tensor) -> Glimpse:
@@ -60,11 +60,19 @@ def glimpse_of(image: Tensor) -> Glimpse:
     return Glimpse(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8), colours_of(rgb))
 
 
-def trace(glimpse: Glimpse, logits: Tensor) -> Trace:
-    """Return what an object with these (1, 1, h, w) mask logits on a frame says of later ones."""
+def trace(glimpse: Glimpse | None, logits: Tensor, *, prompted: bool) -> Trace | None:
+    """Return what an object with these (1, 1, h, w) mask logits on a frame says of later ones.
+
+    Nothing where there is no glimpse, that is for a model that takes no evidence.
+
+    Only prompted frames tell its colours: those of a mask that has spread over something else
+    would keep it there.
+    """
+    if glimpse is None:
+        return None
     logits = logits.float().cpu()
     colours = torch.from_numpy(glimpse.colours.astype(np.int64))[None]
-    return Trace(glimpse, logits, count(colours, logits))
+    return Trace(glimpse, logits, count(colours, logits) if prompted else None)
 
 
 def flow_and_trust(before: Grey, now: Grey) -> NDArray[np.float32]:
@@ -115,7 +123,8 @@ def evidence(now: Glimpse, pasts: Sequence[Sequence[Trace]], side: int) -> Tenso
 
     Args:
         now: the frame.
-        pasts: of each object the traces that count, the newest frame before `now` last.
+        pasts: of each object the trace of the newest prompted frame, and last that of the newest
+            frame before `now`, which may be the same one.
         side: of the maps.
 
     Returns:
@@ -134,7 +143,8 @@ def evidence(now: Glimpse, pasts: Sequence[Sequence[Trace]], side: int) -> Tenso
             flows[id(before)] = torch.from_numpy(flow_and_trust(before.grey, now.grey))
         motions.append(flows[id(before)])
         logits.append(past[-1].logits)
-        counts.append(torch.cat([one.counts for one in past]).mean(0, keepdim=True))
+        known = past[0].counts
+        counts.append(torch.zeros(1, 2, COLOURS) if known is None else known)
     colours = torch.from_numpy(now.colours.astype(np.int64))[None].expand(len(pasts), -1, -1)
     return joined(carry(torch.stack(motions), torch.cat(logits)), colours, torch.cat(counts))
 

@@ -24,7 +24,7 @@ from streamtrack.tracking import motion_prior
 from streamtrack.tracking.devices import device_errors
 from streamtrack.tracking.lean import Lean
 from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED, FrameMemory, MemoryView
-from streamtrack.tracking.motion_prior import Trace
+from streamtrack.tracking.motion_prior import Trace, trace
 from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
 from streamtrack.tracking.tokens import memory_tokens
@@ -243,7 +243,11 @@ class Segmenter:
             encoded = self._remember(features, group, prompted)
             stored = encoded.to(torch.bfloat16)  # always, even in fp32: sam2_video_predictor.py:781
             memories += [
-                FrameMemory(stored[i : i + 1].clone(), one.pointer.clone(), trace_of(features, one))
+                FrameMemory(
+                    stored[i : i + 1].clone(),
+                    one.pointer.clone(),
+                    trace(features.glimpse, one.logits, prompted=prompted),
+                )
                 for i, one in enumerate(group)
             ]
         return memories
@@ -263,7 +267,12 @@ class Segmenter:
         full = self.remember(features, [found[i] for i in due], prompted=False)
         memories = dict(zip(due, full, strict=True))
         return [
-            memories.get(i) or FrameMemory(None, one.pointer.clone(), trace_of(features, one))
+            memories.get(i)
+            or FrameMemory(
+                None,
+                one.pointer.clone(),
+                trace(features.glimpse, one.logits, prompted=False),
+            )
             for i, one in enumerate(found)
         ]
 
@@ -388,10 +397,3 @@ class Segmenter:
         """Turn (h*w, B, C) into (B, C, h, w)."""
         unflattened: Tensor = tokens.permute(1, 2, 0).unflatten(2, size)
         return unflattened
-
-
-def trace_of(features: Features, found: Segmentation) -> Trace | None:
-    """Return what a model that takes evidence of the frames before needs on later ones."""
-    if features.glimpse is None:
-        return None
-    return motion_prior.trace(features.glimpse, found.logits)
