@@ -90,7 +90,8 @@ def test_the_processor_computes_in_bfloat16_only_where_it_can() -> None:
     [
         ("nano", None, False),
         ("sam2.1-tiny", None, True),
-        ("sam2.1-tiny", 512, False),
+        ("sam2.1-tiny", 256, False),
+        ("sam2.1-tiny", 512, True),
         ("sam2.1-large", 768, True),
         ("auto", None, False),
     ],

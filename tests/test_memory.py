@@ -35,6 +35,23 @@ def test_missing_frames_are_skipped_not_padded() -> None:
     assert [ago for ago, _ in bank.view(6).features] == [0, 5, 4, 1]
 
 
+def test_frames_on_which_the_object_is_lost_do_not_count() -> None:
+    bank = MemoryBank(mask_memories=4, pointers=0)
+    bank.add_prompted(0, memory(0))
+    for index in range(1, 6):
+        bank.add(index, memory(index))
+    steady = bank.state_bytes
+    for index in range(6, 200):
+        bank.add(index, FrameMemory(None, torch.zeros(1, 8), lost=True))
+    view = bank.copy().view(200)
+    assert [ago for ago, _ in view.features] == [0, 4, 3, 2, 1]
+    assert [float(f.max()) for _, f in view.features] == [0, 2, 3, 4, 5]
+    assert bank.state_bytes == steady + 32  # the newest lost frame's pointer
+    bank.add(200, memory(200))
+    assert [float(f.max()) for _, f in bank.view(201).features] == [0, 3, 4, 5, 200]
+    assert bank.state_bytes == steady
+
+
 def test_the_bank_stops_growing() -> None:
     bank = filled(25)
     steady = bank.state_bytes

@@ -226,6 +226,23 @@ def test_the_shipped_weights_say_that_a_disc_is_gone(shipped: Nano) -> None:
     assert min(scores) <= 0
 
 
+def test_an_object_that_was_gone_for_long_is_found_again(shipped: Nano) -> None:
+    scene = disc_scene(16)
+    rng = np.random.default_rng(7)
+    coarse = rng.integers(60, 140, (16, 16, 3)).astype(np.uint8)
+    empty = cv2.resize(coarse, (256, 256), interpolation=cv2.INTER_CUBIC)
+    stream = Tracker(Segmenter(shipped), model="nano").open()
+    stream.step(scene[0][0], [Prompt(points=[[70, 120]])])
+    for picture, _ in scene[1:8]:
+        stream.step(picture)
+    gone = [stream.step(empty).objects[1] for _ in range(12)]
+    assert all(one.state == "lost" for one in gone[2:])
+    found = [stream.step(picture).objects[1] for picture, _ in scene[8:]][-1]
+    true = scene[-1][1]
+    assert found.state == "tracked" and found.mask is not None
+    assert (found.mask & true).sum() / (found.mask | true).sum() > 0.6
+
+
 def test_every_parameter_learns() -> None:
     torch.manual_seed(0)
     model = build_nano(image_size=64).train()

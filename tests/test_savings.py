@@ -21,7 +21,9 @@ def logits_of(tracked: list[Tracked]) -> torch.Tensor:
 
 def views(savings: Savings, frames: int = 12) -> list[int]:
     """How many frames ago the memories were made that an object reads after `frames` frames."""
-    stream = Tracker(Segmenter(build_nano(64), savings=savings), model="nano").open()
+    model = build_nano(64)
+    model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data += 100  # never lost
+    stream = Tracker(Segmenter(model, savings=savings), model="nano").open()
     for i, picture in enumerate(pictures(frames)):
         stream.step(picture, [Prompt(1, points=[[50, 40]])] if i == 0 else [])
     followed = stream._objects[1]

@@ -98,7 +98,7 @@ def follow(
     out: list[tuple[Tensor, Tensor]] = []
     prompted: Tensor | None = None
     pasts: list[list[Trace]] = []
-    recent: list[Tensor] = []
+    recent: list[list[Tensor]] = [[] for _ in range(objects)]
     for frame in sample.frames:
         image = to_images([frame], size).to(model.device)
         glimpse = glimpse_of(image[0])
@@ -107,20 +107,32 @@ def follow(
             masks, scores = _first(model, features, sample, kind, np.random.default_rng(seed))
             prompted = remember(model, features, masks, scores > 0, prompted=True)
         else:
-            slots = [0, *range(1, len(recent) + 1)]
-            fused = with_memory(model, features, [prompted, *recent], slots)
+            fused = _recall(model, features, prompted, recent)
             prior = evidence(glimpse, pasts, size // 2).to(model.device)
             for name in without:
                 prior[:, EVIDENCE_NAMES[name]] = 0
             masks, _, _, scores = model.decode(fused, features.high_res, prior=prior)
             memory = remember(model, features, masks, scores > 0, prompted=False)
-            recent = [memory, *recent][: model.num_maskmem - 1]
+            for o in (scores[:, 0] > 0).nonzero()[:, 0].tolist():  # lost ones leave none
+                recent[o] = [memory[o, None], *recent[o]][: model.num_maskmem - 1]
         before = torch.where((scores > 0)[..., None, None], masks.float(), -10.0)
         newest = [trace(glimpse, one[None], prompted=not pasts) for one in before]
         first = [past[:1] for past in pasts] or [[] for _ in newest]
         pasts = [[*past, one] for past, one in zip(first, newest, strict=True) if one is not None]
         out.append((masks.float(), scores.float()))
     return out
+
+
+def _recall(
+    model: Nano, features: Features, prompted: Tensor, recent: list[list[Tensor]]
+) -> Tensor:
+    """Return the (O, C, h, w) features conditioned on each object's memories."""
+    fused = []
+    for o, memories in enumerate(recent):
+        slots = list(range(len(memories) + 1))
+        here = features.pick(torch.tensor([o], device=prompted.device))
+        fused.append(with_memory(model, here, [prompted[o, None], *memories], slots))
+    return torch.cat(fused)
 
 
 def _first(

@@ -33,9 +33,10 @@ class LoadedModel:
     """One sentence that says why it was chosen."""
 
 
-_CARRIED_SIZE = 512
-"""Up to this input size a step is short enough on a processor for flow alone to carry masks: at
-300 ms that shows more than the cascade, at 600 ms less (measured, benchmarks/LOG.md)."""
+_CARRIED_SIZE = 320
+"""Up to this input size a step is short enough on a processor for flow alone to carry masks
+(guess; at 512, some 200 ms, the cascade shows 78 % of the model's quality and flow 67 %,
+benchmarks/LOG.md)."""
 
 
 def cascades(

@@ -29,6 +29,8 @@ class FrameMemory:
     """(1, D) object pointer."""
     trace: Trace | None = None
     """The frame and its mask, of a model that takes evidence of the frames before."""
+    lost: bool = False
+    """The object was not to be seen, and the model remembers only where it was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,13 +75,20 @@ class MemoryBank:
         self._mask_memories = mask_memories
         self._pointers = max(pointers, mask_memories)
         self._read_pointers = pointers
+        self._lost = 0
+        self._places: dict[int, int] = {}  # of ordinary frames, lost ones not counted
         self._prompted: dict[int, _Prompted] = {}  # in order of first prompting, as SAM 2
         self._recent: dict[int, FrameMemory] = {}
         self._correction: tuple[int, FrameMemory] | None = None
 
     def add(self, index: int, memory: FrameMemory) -> None:
-        """Store the ordinary memory of frame `index` and forget what is out of reach."""
+        """Store the ordinary memory of frame `index` and forget what is out of reach.
+
+        Frames on which the object is lost do not count: what was seen before stays in reach.
+        """
+        self._lost += memory.lost
         self._recent[index] = memory
+        self._places[index] = index - self._lost
         self._forget(index)
 
     def add_prompted(self, index: int, memory: FrameMemory) -> None:
@@ -104,6 +113,7 @@ class MemoryBank:
     def copy(self) -> "MemoryBank":
         """Return a bank that goes its own way; the memories themselves are shared."""
         twin = MemoryBank(mask_memories=self._mask_memories, pointers=self._read_pointers)
+        twin._lost, twin._places = self._lost, dict(self._places)
         twin._prompted, twin._recent = dict(self._prompted), dict(self._recent)
         twin._correction = self._correction
         return twin
@@ -170,18 +180,28 @@ class MemoryBank:
         features = [(0, _attended(self._prompted[t].memory)) for t in selected]
         if self._correction is not None:
             features.insert(0, (0, _attended(self._correction[1])))
-        for ago in range(self._mask_memories, 0, -1):
-            memory = ordinary.get(index - ago)
-            if memory is not None and memory.features is not None:
+        for ago, memory in self._by_age(index, ordinary):
+            if ago <= self._mask_memories and memory.features is not None:
                 features.append((ago, memory.features))
         pointers = [(index - t, self._prompted[t].memory.pointer) for t in selected if t <= index]
         if self._correction is not None:
             pointers.insert(0, (index - self._correction[0], self._correction[1].pointer))
-        for ago in range(1, self._read_pointers + 1):
-            memory = ordinary.get(index - ago)
-            if memory is not None:
+        for ago, memory in reversed(self._by_age(index, ordinary)):
+            if ago <= self._read_pointers:
                 pointers.append((ago, memory.pointer))
         return MemoryView(tuple(features), tuple(pointers), self._traces(index))
+
+    def _by_age(
+        self, index: int, ordinary: dict[int, FrameMemory]
+    ) -> list[tuple[int, FrameMemory]]:
+        """Return the ordinary memories of frames before `index`, oldest first, and their age."""
+        now = index - self._lost
+        aged = [
+            (now - self._places.get(t, t - self._lost), memory)
+            for t, memory in ordinary.items()
+            if t < index and not memory.lost
+        ]
+        return sorted(aged, key=lambda one: -one[0])
 
     def _traces(self, index: int) -> tuple[Trace, ...]:
         """Return the traces of the newest prompted frame and of the newest frame before `index`."""
@@ -231,11 +251,15 @@ class MemoryBank:
             oldest = min(self._prompted)
             # Never selected again; inside the window SAM 2 reads it as an ordinary memory.
             self._recent[oldest] = self._prompted.pop(oldest).memory
-        for t in [t for t in self._recent if t <= index - self._pointers]:
-            del self._recent[t]
-        for t, memory in self._recent.items():
-            if t <= index - self._mask_memories and memory.features is not None:
+        newest, now = max((t for t in self._recent if t <= index), default=0), index - self._lost
+        for t in list(self._recent):
+            memory, place = self._recent[t], self._places.get(t, t - self._lost)
+            gone = memory.lost and t < newest
+            if gone or (place <= now - self._pointers and not memory.lost):
+                del self._recent[t]
+            elif place <= now - self._mask_memories and memory.features is not None:
                 self._recent[t] = replace(memory, features=None)
+        self._places = {t: place for t, place in self._places.items() if t in self._recent}
         for t, prompted in self._prompted.items():
             if t <= index - self._mask_memories:  # no later frame would read it after an undo
                 self._prompted[t] = replace(prompted, replaced=None)

@@ -257,24 +257,22 @@ class Segmenter:
     ) -> list[FrameMemory]:
         """Return the memories of tracked frames; savings may leave out mask memories.
 
-        Args:
-            features: of the frame.
-            found: of the objects.
-            indices: the frame's place in each object's own count.
+        `indices` are the frame's place in each object's own count.
         """
         every = self.savings.memory_every
-        due = [i for i, index in enumerate(indices) if index % every == 0]
+        lost = [self._takes_prior and float(one.object_score) <= 0 for one in found]
+        due = [i for i, index in enumerate(indices) if index % every == 0 and not lost[i]]
         full = self.remember(features, [found[i] for i in due], prompted=False)
         memories = dict(zip(due, full, strict=True))
         return [
-            memories.get(i)
-            or FrameMemory(
-                None,
-                one.pointer.clone(),
-                trace(features.glimpse, one.logits, prompted=False),
-            )
-            for i, one in enumerate(found)
+            memories.get(i) or self._light(features, found[i], lost[i]) for i in range(len(found))
         ]
+
+    @staticmethod
+    def _light(features: Features, found: Segmentation, lost: bool) -> FrameMemory:
+        """Return what a frame leaves without a mask memory."""
+        known = trace(features.glimpse, found.logits, prompted=False)
+        return FrameMemory(None, found.pointer.clone(), known, lost)
 
     def _remember(self, features: Features, group: list[Segmentation], prompted: bool) -> Tensor:
         """Return (B, C, h, w) memory features."""
