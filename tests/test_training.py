@@ -20,7 +20,8 @@ from training.evaluate import PROMPTS, evaluate, folder_sample, follow, iou, loa
 from training.evaluate import validation_samples as samples_of
 from training.export import export
 from training.losses import mask_losses
-from training.rollout import boxes_of, correction, inner_clicks
+from training.practice import as_tracked, boxes_of, correction, inner_clicks
+from training.rollout import encode_frames, hide_lost, remember, with_memory
 from training.train import Phase, Recipe, Trainer
 
 TINY = (Phase(0.5, 64, 2, 3), Phase(1.0, 96, 2, 3))
@@ -117,6 +118,48 @@ def test_drawn_scenes_become_clips_with_true_masks(
     assert clip.frames.shape == (3, 64, 64, 3)
     assert clip.masks.shape == (3, 2, 64, 64)
     assert clip.masks[0].any((1, 2)).all()
+
+
+def test_some_clips_go_on_much_later(library: Library) -> None:
+    made = [make_clip(library, (seed,), 64, 5, leaps=True) for seed in range(40)]
+    leapt = [c for c in made if c.leapt]
+    assert 5 < len(leapt) < 30
+    frames = np.stack([c.frames for c in leapt]).astype(int)
+    change = np.abs(frames[:, 1:] - frames[:, :-1]).mean((2, 3, 4))  # (clips, 4)
+    assert change[:, 0].mean() > 1.5 * change[:, 1:].mean()
+
+
+def test_no_clip_leaps_where_it_is_not_asked_for(library: Library) -> None:
+    assert not any(make_clip(library, (seed,), 64, 5).leapt for seed in range(20))
+
+
+def test_worn_masks_keep_most_of_the_true_one() -> None:
+    target = torch.zeros(60, 32, 32)
+    target[:, 8:20, 10:24] = 1
+    worn = as_tracked(target, torch.Generator().manual_seed(0))[:, 0] > 0
+    true = target > 0.5
+    shared = (worn & true).sum((1, 2)) / (worn | true).sum((1, 2))
+    assert (shared == 1).any() and (shared < 0.95).any()
+    assert shared.mean() > 0.8
+
+
+def test_memories_of_frames_on_which_an_object_is_lost_are_not_read() -> None:
+    torch.manual_seed(0)
+    model = build_nano(64)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(1, 3, 3, 64, 64, generator=generator)
+    here = encode_frames(model, images, 2)
+    logits = torch.randn(2, 1, 32, 32, generator=generator) * 10
+    seen = torch.tensor([[True], [False]])
+    with torch.inference_mode():
+        first = remember(model, here[0], logits, torch.ones_like(seen), prompted=True)
+        second = remember(model, here[1], logits, seen, prompted=False)
+        both = with_memory(model, here[2], [first, hide_lost(second, seen)], [0, 1])
+        alone = with_memory(model, here[2], [first], [0])
+        read = with_memory(model, here[2], [first, second], [0, 1])
+    torch.testing.assert_close(both[1], alone[1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(both[0], read[0], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(read[1], alone[1], atol=1e-2)
 
 
 def test_a_click_lies_on_its_mask_and_a_box_near_it() -> None:

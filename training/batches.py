@@ -32,7 +32,14 @@ class Order:
 def make_batch(library: Library, order: Order) -> Parts:
     """Return the arrays of a batch."""
     made = [
-        make_clip(library, (order.seed, order.step, i), order.size, order.frames, order.objects)
+        make_clip(
+            library,
+            (order.seed, order.step, i),
+            order.size,
+            order.frames,
+            order.objects,
+            leaps=True,
+        )
         for i in range(order.clips)
     ]
     images = torch.stack([to_images(c.frames, order.size) for c in made])
@@ -42,7 +49,8 @@ def make_batch(library: Library, order: Order) -> Parts:
     clicks = np.concatenate([c.clicks for c in made])[:, None]
     boxes = np.concatenate([c.boxes for c in made]).reshape(-1, 2, 2)
     vague = np.concatenate([c.vague for c in made])
-    return images.numpy(), masks, clicks, boxes, vague, motion, colours
+    leapt = np.repeat([c.leapt for c in made], order.objects)
+    return images.numpy(), masks, clicks, boxes, vague, leapt, motion, colours
 
 
 _library: Library | None = None

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import drawing
-from training.data import Library, Picture
+from training.cutouts import any_picture, cut_out, joined, matched, region, turned
+from training.data import Library
 from training.motion import Motion, elastic, make_motion
 from training.photometry import Photometry
 
@@ -22,8 +23,6 @@ Rng = np.random.Generator
 VISIBLE_START = 0.004
 """Smallest share of the first frame an object must show to be prompted."""
 TRIES = 8
-CLIP_ART_SHARE = 0.35
-"""Share of the cut-outs that are clip art, where there is some."""
 JOINED_SHARE = 0.4
 """Share of the pasted things that are two in one."""
 SHADOW_SHARE = 0.35
@@ -34,6 +33,8 @@ JOINED = 1
 """Two things as one: a click may mean either, a box or a mask says that it is both."""
 EDGELESS = 2
 """Nothing in the picture tells where it ends, so that only a mask can say it."""
+LEAP_SHARE = 0.4
+"""Share of the clips that go on much later after their first frame."""
 SCENE_SHARE = 0.05
 """Share of clips that show the drawn scene of the demo, under other seeds."""
 
@@ -52,6 +53,9 @@ class Clip:
     """(O, 4) x0, y0, x1, y1 in pixels: a box drawn by hand in the first frame."""
     vague: NDArray[np.int8]
     """(O,): 0, or `JOINED`, or `EDGELESS`."""
+    leapt: bool = False
+    """Much time has passed between the first frame and the second: place, size, look and ground
+    may be others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,10 +69,16 @@ class _Layer:
     vague: int = 0
     shadow: tuple[float, float, float] | None = None  # shift in x and y in frame sides, depth
     vague_regions: list[int] = field(default_factory=list)
+    later: NDArray[np.uint8] | None = None  # pixels after a leap, of the same shape
 
 
 def make_clip(
-    library: Library, seed: tuple[int, ...], size: int, frames: int, objects: int = 2
+    library: Library,
+    seed: tuple[int, ...],
+    size: int,
+    frames: int,
+    objects: int = 2,
+    leaps: bool = False,
 ) -> Clip:
     """Return the clip of a seed: the same seed, library and sizes give the same clip.
 
@@ -78,21 +88,26 @@ def make_clip(
         size: side of the frames in pixels.
         frames: number of frames.
         objects: number of objects; where a scene has fewer, one is prompted twice.
+        leaps: let some clips go on much later after their first frame.
     """
     rng = np.random.default_rng(seed)
     for _ in range(TRIES):
-        clip = _try_clip(library, rng, size, frames, objects)
+        clip = _try_clip(library, rng, size, frames, objects, leaps)
         if clip is not None:
             return clip
-    return make_clip(library, (*seed, 1), size, frames, objects)
+    return make_clip(library, (*seed, 1), size, frames, objects, leaps)
 
 
-def _try_clip(library: Library, rng: Rng, size: int, frames: int, objects: int) -> Clip | None:
+def _try_clip(
+    library: Library, rng: Rng, size: int, frames: int, objects: int, leaps: bool
+) -> Clip | None:
+    leapt = False
     if library.scenes and rng.random() < SCENE_SHARE:
         pictures, masks = _drawn_scene(library, rng, size, frames)
         vague = np.zeros(masks.shape[1], np.int8)
     else:
-        pictures, masks, vague = _layered(library, rng, size, frames)
+        leapt = leaps and frames > 2 and rng.random() < LEAP_SHARE
+        pictures, masks, vague = _layered(library, rng, size, frames, leapt)
     chosen = _choose(rng, masks, objects)
     if chosen is None:
         return None
@@ -100,7 +115,7 @@ def _try_clip(library: Library, rng: Rng, size: int, frames: int, objects: int) 
     pictures = Photometry(rng, frames).apply(rng, pictures)
     clicks = np.stack([click_on(rng, m) for m in masks[0]])
     boxes = np.stack([box_around(rng, m) for m in masks[0]])
-    return Clip(pictures, masks, clicks, boxes, vague[chosen])
+    return Clip(pictures, masks, clicks, boxes, vague[chosen], leapt)
 
 
 def _drawn_scene(
@@ -126,7 +141,7 @@ def _drawn_scene(
 
 
 def _layered(
-    library: Library, rng: Rng, size: int, frames: int
+    library: Library, rng: Rng, size: int, frames: int, leapt: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int8]]:
     """Return (T, S, S, 3) pictures, (T, O, S, S) masks of layers in motion, (O,) vague ones."""
     aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(1.2))))
@@ -136,23 +151,34 @@ def _layered(
     count = (rng.integers(0, 3), rng.integers(1, 4), rng.integers(2, 5))[kind]
     ground = backdrop[0].pixels[..., :3]
     layers = _sprites(library, rng, kind, int(count), size, frames, pace, aspect, ground)
+    if leapt:
+        other = None
+        if kind != 0 and rng.random() < 0.5:
+            other = _backdrop(library, rng, kind, size, frames, pace, aspect)
+        backdrop = _leap(library, rng, backdrop, layers, other)
     walls = _walls(library, rng, backdrop, layers, size, frames)
     vague = [*backdrop[0].vague_regions, *(one.vague for one in layers)]
     pictures, masks = _compose(rng, backdrop, [*layers, *walls], size, frames)
     return pictures, masks, np.array(vague, np.int8)
 
 
-def _region(rng: Rng, picture: Picture) -> tuple[int, ...] | None:
-    """Return a label set of the picture, a whole thing four times as often as a part."""
-    if picture.wholes and (not picture.parts or rng.random() < 0.8):
-        return picture.wholes[rng.integers(len(picture.wholes))]
-    return picture.parts[rng.integers(len(picture.parts))] if picture.parts else None
-
-
-def _picture(library: Library, rng: Rng) -> Picture:
-    """Return a picture, each set as often as the others."""
-    first, last = library.sets[rng.integers(len(library.sets))]
-    return library.pictures[rng.integers(first, last)]
+def _leap(
+    library: Library,
+    rng: Rng,
+    backdrop: list[_Layer],
+    layers: list[_Layer],
+    other: list[_Layer] | None,
+) -> list[_Layer]:
+    """Let much time pass after the first frame; return the backdrop, perhaps with another one."""
+    for layer in layers:
+        layer.motion.leap(rng)
+        if rng.random() < 0.7:
+            ground = backdrop[0].pixels[..., :3]
+            layer.later = turned(library, rng, layer.pixels, ground)
+    if other is None:
+        backdrop[0].motion.leap(rng, cover=True)
+        return backdrop
+    return [backdrop[0], *(other[1:] or other)]
 
 
 def _backdrop(
@@ -178,10 +204,10 @@ def _backdrop(
             here = pixels[at[0] : at[0] + side // 2, at[1] : at[1] + side // 2]
             here[patch[..., 3] > 127] = patch[..., :3][patch[..., 3] > 127]
     else:
-        picture = _picture(library, rng)
+        picture = any_picture(library, rng)
         pixels = picture.pixels
         if kind == 0:
-            found = [_region(rng, picture) for _ in range(2)]
+            found = [region(rng, picture) for _ in range(2)]
             regions = [picture.mask(r) for r in dict.fromkeys(found) if r]
             vague = [0] * len(regions)
             if rng.random() < BLOB_SHARE:
@@ -203,51 +229,6 @@ def _blob(rng: Rng, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     drawn = cv2.resize(drawing.shape(rng), (wide, high))
     mask[top : top + high, left : left + wide] = np.where(drawn > 127, 255, 0)
     return mask
-
-
-def _joined(rng: Rng, one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return two RGBA cut-outs that touch as one, as a rider and a horse."""
-    scale = rng.uniform(0.4, 1.0) * max(one.shape[:2]) / max(other.shape[:2])
-    size = tuple(max(8, round(side * scale)) for side in other.shape[1::-1])
-    other = np.asarray(cv2.resize(other, size, interpolation=cv2.INTER_AREA), np.uint8)
-    (h1, w1), (h2, w2) = one.shape[:2], other.shape[:2]
-    canvas = np.zeros((h1 + 2 * h2, w1 + 2 * w2, 4), np.uint8)
-    canvas[h2 : h2 + h1, w2 : w2 + w1] = one
-    angle = rng.uniform(0, 2 * np.pi)  # its centre lies near the edge of the first
-    top = round(h2 + h1 / 2 + 0.45 * h1 * np.sin(angle) - h2 / 2)
-    left = round(w2 + w1 / 2 + 0.45 * w1 * np.cos(angle) - w2 / 2)
-    here = canvas[top : top + h2, left : left + w2]
-    over = other[..., 3] > 127
-    here[over] = other[over]
-    x, y, w, h = cv2.boundingRect(np.ascontiguousarray(canvas[..., 3]))
-    return canvas[y : y + h, x : x + w]
-
-
-def _cut_out(library: Library, rng: Rng) -> NDArray[np.uint8]:
-    """Return an (h, w, 4) RGBA piece of clip art or region of a picture; else a drawn shape."""
-    if library.clip_art and rng.random() < CLIP_ART_SHARE:
-        return library.clip_art[rng.integers(len(library.clip_art))]
-    picture = _picture(library, rng)
-    region = _region(rng, picture)
-    if region is None:
-        return drawing.sprite(rng)
-    mask = picture.mask(region)
-    if rng.random() < 0.5:  # what labels leave of the ground around a thing
-        mask = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
-    mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), float(rng.uniform(0.3, 1.2))), np.uint8)
-    x, y, w, h = cv2.boundingRect(mask)
-    return np.dstack([picture.pixels, mask])[y : y + h, x : x + w]
-
-
-def _matched(rng: Rng, pixels: NDArray[np.uint8], ground: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an RGBA cut-out in light and colours nearer to those of the ground it is laid on."""
-    share = rng.uniform(0, 0.7)
-    inside = pixels[..., 3] > 127
-    if not inside.any():
-        return pixels
-    shift = share * (ground.reshape(-1, 3).mean(0) - pixels[inside][:, :3].mean(0))
-    moved = np.clip(pixels[..., :3] + shift, 0, 255).astype(np.uint8)
-    return np.dstack([moved, pixels[..., 3]])
 
 
 def _sprites(
@@ -272,9 +253,9 @@ def _sprites(
         elif kind == 2 or rng.random() < 0.1:
             pixels = drawing.sprite(rng, int(rng.integers(48, 161)))
         else:
-            pixels = _matched(rng, _cut_out(library, rng), ground)
+            pixels = matched(rng, cut_out(library, rng), ground)
             if rng.random() < JOINED_SHARE:
-                pixels = _joined(rng, pixels, _matched(rng, _cut_out(library, rng), ground))
+                pixels = joined(rng, pixels, matched(rng, cut_out(library, rng), ground))
                 vague = JOINED
         scale = float(np.exp(rng.uniform(np.log(0.22), np.log(1.1))))
         speed = pace * float(np.exp(rng.uniform(-0.7, 0.7)))
@@ -316,7 +297,7 @@ def _walls(
     if rng.random() < 0.5:
         pixels = drawing.texture(rng, 96, 96)
     else:
-        picture = _picture(library, rng).pixels
+        picture = any_picture(library, rng).pixels
         y, x = (int(rng.integers(0, n - n // 2)) for n in picture.shape[:2])
         pixels = picture[y : y + picture.shape[0] // 2, x : x + picture.shape[1] // 2]
     alpha = np.full(pixels.shape[:2], 255, np.uint8)
@@ -344,7 +325,8 @@ def _compose(
                 if layer.is_object:
                     shares.append(np.zeros((size, size), np.uint8))
                 continue
-            moved = layer.motion.warp(layer.pixels, t)
+            pixels = layer.pixels if not t or layer.later is None else layer.later
+            moved = layer.motion.warp(pixels, t)
             alpha = moved[..., 3]
             if layer.shadow is not None:
                 canvas = _shaded(canvas, alpha, layer.shadow)

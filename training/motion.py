@@ -44,9 +44,13 @@ class Motion:
     """Side of the clip's frames in pixels."""
     matrices: NDArray[np.float64]
     """(T, 2, 3): layer pixels to frame pixels."""
+    middle: NDArray[np.float64]
+    """(3,) x, y, 1 of the layer's middle in its pixels."""
     bend: Bend | None = None
     away: set[int] = field(default_factory=set)
     """Frames at which the layer is out of sight."""
+    bend_from: int = 0
+    """What is added to the time of bending after the first frame."""
 
     def warp(
         self, pixels: NDArray[np.uint8], t: int, border: int = cv2.BORDER_CONSTANT
@@ -60,7 +64,9 @@ class Motion:
             return np.asarray(warped, np.uint8)
         inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
         y, x = np.mgrid[0 : self.size, 0 : self.size].astype(np.float32)
-        shift = self.bend.at(t, (self.size, self.size)) * (pixels.shape[0] / self.size)
+        shift = self.bend.at(t + self.bend_from * (t > 0), (self.size, self.size)) * (
+            pixels.shape[0] / self.size
+        )
         map_x = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2] + shift[..., 0]
         map_y = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2] + shift[..., 1]
         warped = cv2.remap(pixels, map_x, map_y, cv2.INTER_LINEAR, borderMode=border)
@@ -80,6 +86,26 @@ class Motion:
         self.away |= set(range(first, min(last, frames)))
         if last < frames and rng.random() < 0.5:  # come back somewhere else
             self.matrices[last:, :, 2] += rng.uniform(-0.4, 0.4, 2) * self.size
+
+    def leap(self, rng: Rng, cover: bool = False) -> None:
+        """Go on elsewhere after the first frame, in another size and turned, as if much later.
+
+        Args:
+            rng: source of chance.
+            cover: the layer fills the frame, as a background does.
+        """
+        size = np.array([self.size, self.size])
+        scale = np.exp(rng.uniform(-0.3, 0.8) if cover else np.clip(rng.normal(0.2, 0.8), -1, 1.7))
+        angle = rng.normal(0, 0.06 if cover else 0.25)
+        cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+        change = np.array([[cos, -sin], [sin, cos]])
+        here = rng.uniform(0.1, 0.9, 2) * size  # this point of the second frame ..
+        there = rng.uniform(0.15, 0.85, 2) * size  # .. is moved there
+        if not cover:  # not so far that nothing of the layer would be left to be seen
+            here = self.matrices[1] @ self.middle
+        self.matrices[1:, :, :2] = change @ self.matrices[1:, :, :2]
+        self.matrices[1:, :, 2] = (self.matrices[1:, :, 2] - here) @ change.T + there
+        self.bend_from = int(rng.integers(0, 40))
 
     def pass_by(self, rng: Rng) -> None:
         """Show the layer only for a while after the first frame."""
@@ -133,7 +159,7 @@ def make_motion(
         linear = np.diag([aspect, 1.0]) @ linear @ np.diag([flip, 1.0]) * base * grow[t]
         matrices[t, :, :2] = linear
         matrices[t, :, 2] = centre[t] - linear @ np.array([width / 2, height / 2])
-    return Motion(size, matrices)
+    return Motion(size, matrices, np.array([width / 2, height / 2, 1.0]))
 
 
 def _wander(rng: Rng, frames: int, pace: float, axes: int) -> NDArray[np.float64]:

@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from streamtrack.tracking.colour_prior import count as count_colours
 from streamtrack.tracking.motion_prior import carry, flow_and_trust, glimpse_of, joined
 from streamtrack.tracking.nano import Nano
+from streamtrack.tracking.nano_parts import KEY_CHANNELS
 from training.clips import EDGELESS, JOINED
 from training.losses import FIRST_WEIGHT, Tally
+from training.practice import as_tracked, boxes_of, chance, correction, inner_clicks
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -24,6 +26,8 @@ PRACTISED_CELLS = 24.0
 """Smallest area, in cells of stride 2, that is clicked and boxed on a later frame."""
 ABSENT_BELOW = 0.03
 """Less than this share of its first area visible: whether it is seen is left open."""
+_FAR_KEY = 100.0
+"""In every channel of a matching key: further from all features than any other key."""
 NO_PRIOR = 0.06
 """Share of the objects, and beside them of the frames, that go without the evidence; so do as
 many without the colours alone."""
@@ -44,6 +48,8 @@ class Batch:
     vague: Tensor
     """(N,) int8 of `Clip.vague`: joined things are not clicked, those without an edge not
     boxed either."""
+    leapt: Tensor
+    """(N,) bool of `Clip.leapt`: the second frame is given as if it had been tracked."""
     motion: Tensor
     """(B, T, 3, m, m) of `motion_prior.flow_and_trust`, each frame from the one before; zeros
     for the first."""
@@ -165,8 +171,8 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
     objects = count // batch.images.shape[0]
     past = _Past(batch, objects, logits)
     without = torch.rand(count, 1, 1, 1, generator=generator) < NO_PRIOR
-    gap = _chance(generator, 3)
-    click_at = _chance(generator, frames - 1) + 1 if _chance(generator, 100) < 30 else -1
+    gap = chance(generator, 3)
+    click_at = chance(generator, frames - 1) + 1 if chance(generator, 100) < 30 else -1
     for t in range(1, frames):
         slots = [_slot(t, r, r in prompted, gap, model.num_maskmem) for r in range(t)]
         fused = with_memory(model, features[t], memories, slots)
@@ -175,21 +181,39 @@ def rollout(model: Nano, batch: Batch, generator: torch.Generator) -> dict[str, 
         prior = past.evidence(t) * ~dropped.to(targets.device)
         prior[:, 2] *= ~grey.to(targets.device)
         masks, ious, _, scores = model.decode(fused, features[t].high_res, prior=prior)
-        tally.add(t, masks, ious, scores, targets[t])
+        given = batch.leapt & (t == 1)
+        mine = (~given).nonzero()[:, 0]
+        tally.add(t, masks[mine], ious[mine], scores[mine], targets[t, mine], mine)
         if t == click_at:
             points = correction(masks.detach(), targets[t], generator)
             masks, ious, _, scores = model.decode(
                 fused, features[t].high_res, points=points, mask_logits=masks.detach()
             )
-            tally.add(t, masks, ious, scores, targets[t])
+            tally.add(t, masks[mine], ious[mine], scores[mine], targets[t, mine], mine)
             prompted.add(t)
+        if given.any():
+            known = as_tracked(targets[t], generator).to(masks.dtype)
+            masks = torch.where(given[:, None, None, None], known, masks)
         truth = torch.rand(count, 1, generator=generator).to(masks.device) < 0.5
-        visible = torch.where(truth, seen[t, :, None], scores.detach() > 0)
-        memories.append(remember(model, features[t], masks, visible, prompted=t in prompted))
+        visible = torch.where(truth | given[:, None], seen[t, :, None], scores.detach() > 0)
+        memory = remember(model, features[t], masks, visible, prompted=t in prompted)
+        if t not in prompted:
+            memory = hide_lost(memory, visible)
+        memories.append(memory)
         before = torch.where(visible[..., None, None], masks.detach().float(), -10.0)
         past.add(t, before, prompted=t in prompted)
     _practise(model, features, targets, tally, generator)
     return tally.losses()
+
+
+def hide_lost(memory: Tensor, visible: Tensor) -> Tensor:
+    """Return (N, C, h, w) memories no feature is near to where (N, 1) objects are lost.
+
+    Such a frame leaves no memory (`FrameMemory.lost`), and a key far from all is never read.
+    """
+    key = torch.arange(memory.shape[1], device=memory.device) < KEY_CHANNELS
+    lost = ~visible[..., None, None] & key[:, None, None]
+    return torch.where(lost, _FAR_KEY, memory)
 
 
 def _practise(
@@ -200,7 +224,7 @@ def _practise(
     generator: torch.Generator,
 ) -> None:
     """Click and box the objects that are in sight on one later frame, as if it were the first."""
-    t = _chance(generator, len(targets) - 1) + 1
+    t = chance(generator, len(targets) - 1) + 1
     rows = (targets[t].flatten(1).sum(1) > PRACTISED_CELLS).nonzero()[:, 0]
     if not len(rows):
         return
@@ -219,32 +243,6 @@ def _practise(
         points=(boxes_of(target, generator), corners.expand(len(rows), 2)),
     )
     tally.add(t, masks, ious, scores, target, rows, most=JOINED, weight=FIRST_WEIGHT)
-
-
-def inner_clicks(target: Tensor, generator: torch.Generator) -> Tensor:
-    """Return (N, 1, 2) clicks in pixels inside (N, h, w) masks at stride 2, seldom at edges."""
-    inside = (target > 0.5).float()[:, None]
-    depth = F.avg_pool2d(inside, 9, 1, 4) * inside
-    chance = (depth**2 + 1e-9).flatten(1).cpu()
-    picked = torch.multinomial(chance, 1, generator=generator)[:, 0].to(target.device)
-    width = target.shape[-1]
-    cells = torch.stack([picked % width, picked // width], -1).float()
-    return (cells * 2 + 0.5)[:, None]
-
-
-def boxes_of(target: Tensor, generator: torch.Generator, jitter: float = 0.07) -> Tensor:
-    """Return (N, 2, 2) boxes in pixels around (N, h, w) masks at stride 2, as drawn by hand."""
-    ends = []
-    for side in (1, 2):  # over rows, so along x; then along y
-        any_there = (target > 0.5).any(side)
-        line = torch.arange(any_there.shape[1], device=target.device)
-        low = torch.where(any_there, line, any_there.shape[1]).amin(1)
-        high = torch.where(any_there, line, -1).amax(1)
-        ends.append(torch.stack([2.0 * low, 2.0 * high + 1], -1))
-    boxes = torch.stack(ends, -1)  # (N, low and high, x and y)
-    size = (boxes[:, 1:] - boxes[:, :1]).clamp(min=1)
-    wobble = torch.randn(boxes.shape, generator=generator).to(target.device)
-    return boxes + jitter * size * wobble.clamp(-2, 2)
 
 
 class _Past:
@@ -333,7 +331,7 @@ def _clicked(
     )
     best = tally.add(0, masks, ious, scores, target, most=0, weight=FIRST_WEIGHT)
     chosen = masks[torch.arange(len(clicks), device=best.device), best, None]
-    roll = _chance(generator, 10)
+    roll = chance(generator, 10)
     if roll < 8:  # a second click in the larger error, or a second look as `decode_click` takes
         if roll < 4:
             coords, more = correction(chosen.detach(), target, generator)
@@ -348,34 +346,9 @@ def _clicked(
     return chosen.float()
 
 
-def correction(logits: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return a click, (N, 1, 2) and label (N, 1), somewhere in the larger error.
-
-    Args:
-        logits: (N, 1, h, w) at stride 2.
-        target: (N, h, w) share of each cell that belongs to the object.
-        generator: source of chance.
-    """
-    said, true = logits[:, 0] > 0, target > 0.5
-    missed, extra = (true & ~said).flatten(1), (said & ~true).flatten(1)
-    positive = missed.sum(1) >= extra.sum(1)
-    wrong = torch.where(positive[:, None], missed, extra).float()
-    none = wrong.sum(1) == 0
-    picked = torch.multinomial((wrong + none[:, None]).cpu(), 1, generator=generator)[:, 0]
-    picked = picked.to(target.device)
-    width = target.shape[-1]
-    cells = torch.stack([picked % width, picked // width], -1).float()
-    labels = torch.where(none, -1, positive.int()).to(torch.int32)
-    return (cells * 2 + 0.5)[:, None], labels[:, None]
-
-
 def _slot(now: int, then: int, prompted: bool, gap: int, memories: int) -> int:
     """Return a memory's temporal slot; a gap lets short clips reach the old slots too."""
     if prompted:
         return 0
     ago = now - then
     return min(memories - 1, ago + gap if ago > 1 else ago)
-
-
-def _chance(generator: torch.Generator, below: int) -> int:
-    return int(torch.randint(below, (1,), generator=generator))

@@ -306,7 +306,7 @@ def main() -> None:
         f"{len(library.videos)} videos"
     )
     recipe = Recipe(minutes=options.minutes, seed=options.seed, rate=options.rate)
-    phases = PHASES if options.begin_from is None else PHASES[1:]
+    phases = PHASES if options.begin_from is None else PHASES[2:]
     trainer = Trainer(library, recipe, phases, options.device, workers=options.workers)
     if options.trunk is not None:
         trainer.take_trunk(options.trunk)
