@@ -16,6 +16,7 @@ from training import clips, data
 from training.batches import Maker, Order
 from training.clips import Clip, box_around, click_on, make_clip
 from training.data import Library, Picture, load_library
+from training.drawing import wiry
 from training.evaluate import PROMPTS, evaluate, folder_sample, follow, iou, load_weights
 from training.evaluate import validation_samples as samples_of
 from training.export import export
@@ -131,6 +132,15 @@ def test_some_clips_go_on_much_later(library: Library) -> None:
 
 def test_no_clip_leaps_where_it_is_not_asked_for(library: Library) -> None:
     assert not any(make_clip(library, (seed,), 64, 5).leapt for seed in range(20))
+
+
+def test_parts_of_rods_and_wheels_are_thin() -> None:
+    for seed in range(20):
+        alpha = wiry(np.random.default_rng(seed))[..., 3]
+        inside = alpha > 127
+        depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)
+        assert 0.005 < inside.mean() < 0.3
+        assert np.median(depth[inside]) < 0.05 * len(alpha)
 
 
 def test_worn_masks_keep_most_of_the_true_one() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import drawing
-from training.cutouts import any_picture, cut_out, joined, matched, region, turned
+from training.cutouts import any_picture, cut_out, joined, matched, part, region, turned
 from training.data import Library
 from training.motion import Motion, elastic, make_motion
 from training.photometry import Photometry
@@ -255,7 +255,7 @@ def _sprites(
         else:
             pixels = matched(rng, cut_out(library, rng), ground)
             if rng.random() < JOINED_SHARE:
-                pixels = joined(rng, pixels, matched(rng, cut_out(library, rng), ground))
+                pixels = joined(rng, pixels, part(library, rng, ground))
                 vague = JOINED
         scale = float(np.exp(rng.uniform(np.log(0.22), np.log(1.1))))
         speed = pace * float(np.exp(rng.uniform(-0.7, 0.7)))

@@ -12,6 +12,8 @@ Pixels = NDArray[np.uint8]
 
 CLIP_ART_SHARE = 0.35
 """Share of the cut-outs that are clip art, where there is some."""
+WIRY_SHARE = 0.3
+"""Share of the joined parts that are of rods and wheels."""
 
 
 def region(rng: Rng, picture: Picture) -> tuple[int, ...] | None:
@@ -72,6 +74,13 @@ def cut_out(library: Library, rng: Rng) -> Pixels:
     return np.dstack([picture.pixels, mask])[y : y + h, x : x + w]
 
 
+def part(library: Library, rng: Rng, ground: Pixels) -> Pixels:
+    """Return an RGBA cut-out to join to another one: some are thin rods and wheels."""
+    if rng.random() < WIRY_SHARE:
+        return drawing.wiry(rng)
+    return matched(rng, cut_out(library, rng), ground)
+
+
 def turned(library: Library, rng: Rng, pixels: Pixels, ground: Pixels) -> Pixels:
     """Return an RGBA cut-out as it looks later, from elsewhere: other light, sides and parts.
 
@@ -85,7 +94,7 @@ def turned(library: Library, rng: Rng, pixels: Pixels, ground: Pixels) -> Pixels
     if roll < 0.25:
         return np.ascontiguousarray(seen[:, ::-1])
     if roll < 0.5:  # a part that was not to be seen before
-        both = joined(rng, seen, matched(rng, cut_out(library, rng), ground))
+        both = joined(rng, seen, part(library, rng, ground))
         return np.asarray(cv2.resize(both, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     if roll < 0.7:  # from the side: narrower
         narrow = max(8, round(width * rng.uniform(0.4, 0.9)))

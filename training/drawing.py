@@ -94,3 +94,18 @@ def sprite(rng: Rng, size: int = 128) -> NDArray[np.uint8]:
         inner[start : start + size // 2, start : start + size // 2] = half
         pixels = np.where((inner > 127)[..., None], texture(rng, size, size), pixels)
     return np.dstack([pixels, mask])
+
+
+def wiry(rng: Rng, size: int = 128) -> NDArray[np.uint8]:
+    """Return a (size, size, 4) uint8 RGBA thing of rods and wheels, as bicycles and chairs are."""
+    mask = np.zeros((size, size), np.uint8)
+    thick = max(2, round(size * rng.uniform(0.025, 0.08)))
+    corners = rng.integers(size // 8, size - size // 8, (int(rng.integers(2, 6)), 2))
+    cv2.polylines(mask, [corners.astype(np.int32)], rng.random() < 0.5, 255, thick, cv2.LINE_AA)
+    for corner in corners[: int(rng.integers(0, 3))]:
+        wheel = int(size * rng.uniform(0.12, 0.3))
+        centre = tuple(int(v) for v in np.clip(corner, wheel, size - wheel))
+        wide = max(wheel // 3, round(wheel * rng.uniform(0.4, 1.0)))
+        cv2.ellipse(mask, centre, (wide, wheel), rng.uniform(0, 30), 0, 360, 255, thick)
+    dark = texture(rng, size, size).astype(np.float32) * rng.uniform(0.1, 1.0)
+    return np.dstack([dark.astype(np.uint8), mask])

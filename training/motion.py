@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 Rng = np.random.Generator
 
-NEARING_SHARE = 0.15
-"""Share of the layers that come nearer, or go away, quickly."""
+NEARING_SHARE = 0.2
+"""Share of the layers that come nearer, or go away, quickly, whatever the pace of the clip."""
+NEARING_RATES = (0.03, 0.2)
+"""By what share of their size they typically grow, or shrink, per frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,8 +142,10 @@ def make_motion(
     height, width = shape
     steps = np.arange(frames)
     drift = _wander(rng, frames, pace * (0.5 if cover else 1.0), 2)
-    growth = 2.5 if rng.random() < NEARING_SHARE else 0.7
-    grow = np.exp(_wander(rng, frames, pace * growth, 1)[:, 0])
+    growth = 0.7 * pace
+    if pace > 0 and rng.random() < NEARING_SHARE:
+        growth = max(growth, float(np.exp(rng.uniform(*np.log(NEARING_RATES)))))
+    grow = np.exp(_wander(rng, frames, growth, 1)[:, 0])
     turn = _wander(rng, frames, pace * 1.5, 1)[:, 0] + rng.normal(0, 0.08 if cover else 0.25)
     shear = _wander(rng, frames, pace * 0.5, 1)[:, 0]
     if cover:

@@ -337,7 +337,10 @@ def _clicked(
             coords, more = correction(chosen.detach(), target, generator)
             points = (torch.cat([clicks, coords], 1), torch.cat([labels, more], 1))
         else:
-            chosen = masks[torch.arange(len(clicks), device=best.device), ious.argmax(1), None]
+            picked = ious.argmax(1)
+            if roll < 6:  # any of them: the decoder's own IoU then tells which was the best
+                picked = torch.randint(3, (len(clicks),), generator=generator).to(best.device)
+            chosen = masks[torch.arange(len(clicks), device=best.device), picked, None]
             points = (clicks, labels)
         chosen, ious, _, scores = model.decode(
             fused, features.high_res, points=points, mask_logits=chosen.detach()
