@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from streamtrack.tracking.nano import build_nano
 from training import clips, data
@@ -275,6 +276,21 @@ def test_exported_weights_load_and_say_what_they_are(
     results = evaluate(model, list(samples_of(library, 1, 3, size=64)))
     assert set(results) == set(PROMPTS)
     assert 0.0 <= results["mask"]["mean"].first <= 1.0
+
+
+def test_exported_weights_can_be_the_mean_of_several_states(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    trainer.save(tmp_path / "checkpoint.pt")
+    once, twice = tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
+    export(tmp_path / "checkpoint.pt", once, torch.float32)
+    state = {k: v + 2 if v.is_floating_point() else v for k, v in load_file(once).items()}
+    save_file(state, tmp_path / "moved.safetensors")
+    others = [tmp_path / "moved.safetensors", tmp_path / "checkpoint.pt"]
+    export(tmp_path / "checkpoint.pt", twice, torch.float32, others)
+    name = "sam_mask_decoder.iou_token.weight"
+    moved = load_file(twice)[name] - load_file(once)[name]
+    torch.testing.assert_close(moved, torch.full_like(moved, 2 / 3), rtol=1e-3, atol=1e-5)
 
 
 def test_the_first_blocks_of_the_trunk_are_kept_as_they_come(trainer: Trainer) -> None:
