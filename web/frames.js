@@ -88,6 +88,24 @@ function wayHere(record) {
 export const reportsFrames = (video) => "requestVideoFrameCallback" in video;
 
 /**
+ * Call `draw(picture, width, height)` with what `video` shows now, and return the browser's record of
+ * it: `reported`, the last report, unless the picture tells that a busy browser is past it already.
+ */
+export function drawShown(video, reported, draw) {
+  const picture = "VideoFrame" in globalThis ? new VideoFrame(video) : null;
+  const rtpTimestamp = picture?.metadata?.().rtpTimestamp; // Chromium tells it since 145
+  if (rtpTimestamp === undefined) {
+    draw(video, video.videoWidth, video.videoHeight);
+    picture?.close();
+    return reported;
+  }
+  const { displayWidth: width, displayHeight: height } = picture;
+  draw(picture, width, height);
+  picture.close();
+  return { ...reported, rtpTimestamp, width, height };
+}
+
+/**
  * Call `onFrame(metadata)` for every frame `video` presents; where the browser does not report
  * them, with null now and then while the video goes on. Returns a stop.
  */

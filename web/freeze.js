@@ -45,7 +45,7 @@ export class Freeze {
   async freeze(view) {
     if (this.on) return;
     const taking = (this.#taking = {});
-    const record = await view.still((video) => this.#taking === taking && this.#draw(video));
+    const record = await view.still((...shown) => this.#taking === taking && this.#draw(...shown));
     if (this.#taking !== taking) return;
     this.#taking = null;
     if (record?.rtpTimestamp === undefined) this.#on.say(UNTOLD);
@@ -79,10 +79,10 @@ export class Freeze {
     return true;
   }
 
-  #draw(video) {
-    this.#canvas.width = video.videoWidth;
-    this.#canvas.height = video.videoHeight;
-    this.#canvas.getContext("2d").drawImage(video, 0, 0);
+  #draw(picture, width, height) {
+    this.#canvas.width = width;
+    this.#canvas.height = height;
+    this.#canvas.getContext("2d").drawImage(picture, 0, 0);
   }
 
   #show({ rtpTimestamp, width, height }) {

@@ -1,7 +1,7 @@
 /** One viewed stream: its video by WHEP and its control socket, each kept up. */
 
 import { Control } from "./control.js";
-import { FrameRing, frameReference, reportsFrames, seenFrame, watchFrames } from "./frames.js";
+import { FrameRing, drawShown, frameReference, reportsFrames, seenFrame, watchFrames } from "./frames.js";
 import { whepViewer } from "./whep.js";
 
 /** A video whose server was away is given this long to go on by itself. */
@@ -76,8 +76,8 @@ export class StreamView {
   }
 
   /**
-   * Call `draw(video)` while the next frame is the one on display, and tell the browser's record
-   * of it; null when no frame comes or the browser does not report frames.
+   * Call `draw(picture, width, height)` once the next frame is on display, and tell the browser's
+   * record of what was drawn; null when no frame comes or the browser does not report frames.
    */
   still(draw) {
     if (!reportsFrames(this.#video)) return Promise.resolve(null);
@@ -85,8 +85,7 @@ export class StreamView {
       const timer = setTimeout(() => tell(null), STILL_WITHIN_MS);
       this.#still = (record) => {
         clearTimeout(timer);
-        draw(this.#video);
-        tell(record);
+        tell(drawShown(this.#video, record, draw));
       };
     });
   }

@@ -1,12 +1,12 @@
 /** Injected into the page: reads the numbers that frames carry, and follows each click to its answer. */
 (() => {
   const { BITS, CELL, codec } = window.numbered;
-  const spy = window.spy = { shown: new Map(), clicks: [], frames: 0 };
+  const spy = window.spy = { shown: new Map(), numbers: new Map(), clicks: [], frames: 0 };
   const canvas = document.createElement("canvas");
-  const read = (video) => {
-    canvas.width = video.videoWidth; canvas.height = 2 * CELL;
+  const read = (picture, width) => {
+    canvas.width = width; canvas.height = 2 * CELL;
     const pen = canvas.getContext("2d", { willReadFrequently: true });
-    pen.drawImage(video, 0, 0);
+    pen.drawImage(picture, 0, 0);
     const { data } = pen.getImageData(0, 0, canvas.width, 2 * CELL);
     let number = 0;
     for (let bit = 0; bit < BITS; bit += 1) {
@@ -16,12 +16,21 @@
     }
     return number;
   };
-  /** What was on display at each click, told when all reports of the browser are in. */
+  /** Keep the number of the picture under its own timestamp: a busy browser is past the reported one. */
+  const keep = (video) => {
+    const picture = new VideoFrame(video);
+    spy.numbers.set(picture.metadata().rtpTimestamp, read(picture, picture.displayWidth));
+    picture.close();
+  };
+  /**
+   * What was on display at each click, told when all reports of the browser are in; null where that
+   * picture was gone before it could be read.
+   */
   spy.told = () => {
-    const shown = [...spy.shown.values()];
+    const shown = [...spy.shown].map(([rtp, at]) => ({ rtp, at })).sort((a, b) => a.at - b.at);
     return spy.clicks.map((click) => {
-      const onDisplay = shown.filter(({ at }) => at <= click.time).pop();
-      return { ...click, seen: onDisplay?.number ?? null };
+      const onDisplay = shown.findLast(({ at }) => at <= click.time);
+      return { ...click, seen: spy.numbers.get(onDisplay?.rtp) ?? null };
     });
   };
   const watch = () => {
@@ -30,11 +39,12 @@
     const next = (_, frame) => {
       video.requestVideoFrameCallback(next);
       spy.frames += 1;
-      spy.shown.set(frame.rtpTimestamp, { number: read(video), at: frame.expectedDisplayTime });
+      spy.shown.set(frame.rtpTimestamp, frame.expectedDisplayTime);
+      keep(video);
     };
     video.requestVideoFrameCallback(next);
     document.querySelector("#glass").addEventListener("pointerdown", (event) => {
-      spy.clicks.push({ time: event.timeStamp, canvas: read(video) });
+      spy.clicks.push({ time: event.timeStamp, canvas: read(video, video.videoWidth) });
     }, { capture: true });
   };
   document.addEventListener("DOMContentLoaded", watch);

@@ -38,6 +38,19 @@ def fast(numbered: NumberedServer, new_viewer: NewViewer, request) -> Iterator[V
     numbered.wait_no_viewer()
 
 
+LATE = """
+    const watch = HTMLVideoElement.prototype.requestVideoFrameCallback;
+    HTMLVideoElement.prototype.requestVideoFrameCallback = function (next) {
+      return watch.call(this, (...report) => {
+        const end = performance.now() + 70;
+        while (performance.now() < end);
+        next(...report);
+      });
+    };
+"""
+"""A page so busy that it hears of a frame when the next one is on display already."""
+
+
 def frozen_number(viewer: Viewer) -> int:
     """Wait until the picture is frozen and pinned, and return its number."""
     expect(viewer.page.locator("#still")).to_be_visible()
@@ -86,6 +99,24 @@ def test_a_click_on_the_frozen_picture_is_made_on_that_very_frame(
     fast.page.wait_for_timeout(1 * SECONDS)
     stream = "cam"
     assert numbered.call(lambda served: served.hub.streams[stream].frame(ack["frame_id"])) is None
+
+
+def test_a_busy_page_freezes_the_picture_that_the_server_pins(
+    numbered: NumberedServer, new_viewer: NewViewer
+) -> None:
+    assert numbered.served is not None
+    one = new_viewer()
+    one.page.add_init_script(LATE)
+    one.open(f"{numbered.served.url}#cam")
+    one.reset()
+    for _ in range(4):
+        one.page.keyboard.press("f")
+        number = frozen_number(one)
+        assert numbered.number_bound(click_block(one, number)["frame_id"]) == number
+        one.page.keyboard.press("Escape")
+        expect(one.page.locator("#still")).to_be_hidden()
+    one.page.goto("about:blank")
+    numbered.wait_no_viewer()
 
 
 def test_a_box_can_be_drawn_on_the_frozen_picture(fast: Viewer, numbered: NumberedServer) -> None:

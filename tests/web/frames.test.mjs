@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { FrameRing, frameReference, seenFrame, watchFrames } from "../../web/frames.js";
+import { FrameRing, drawShown, frameReference, seenFrame, watchFrames } from "../../web/frames.js";
 
 const record = (expectedDisplayTime, more = {}) => ({ expectedDisplayTime, width: 1280, height: 720, ...more });
 
@@ -110,4 +110,44 @@ test("a ping says which frame is on display, if that is known and recent", () =>
   assert.equal(seenFrame(record, { now: 9000 }), null);
   assert.equal(seenFrame({ expectedDisplayTime: 1000 }, { now: 1010 }), null);
   assert.equal(seenFrame(null, { now: 1010 }), null);
+});
+
+/** What drawShown draws and tells of a video of 640x360 in a browser with this `VideoFrame`. */
+function drawn(VideoFrame) {
+  const video = { videoWidth: 640, videoHeight: 360 };
+  const reported = record(100, { rtpTimestamp: 3000 });
+  const all = [];
+  Object.assign(globalThis, VideoFrame && { VideoFrame });
+  try {
+    const told = drawShown(video, reported, (...shown) => all.push(shown));
+    return { told, reported, video, shown: all[0] };
+  } finally {
+    delete globalThis.VideoFrame;
+  }
+}
+
+test("a busy browser is past the frame it reports: the drawn picture says which it is", () => {
+  let open = 0;
+  class VideoFrame {
+    displayWidth = 854;
+    displayHeight = 480;
+    constructor() { open += 1; }
+    metadata() { return { rtpTimestamp: 6000 }; }
+    close() { open -= 1; }
+  }
+  const { told, reported, shown } = drawn(VideoFrame);
+  assert.deepEqual(told, { ...reported, rtpTimestamp: 6000, width: 854, height: 480 });
+  assert.ok(shown[0] instanceof VideoFrame);
+  assert.deepEqual([shown.slice(1), open], [[854, 480], 0]);
+});
+
+test("where pictures do not tell their timestamp the report counts", () => {
+  class VideoFrame {
+    close() {}
+  }
+  for (const kind of [undefined, VideoFrame]) {
+    const { told, reported, video, shown } = drawn(kind);
+    assert.equal(told, reported);
+    assert.deepEqual(shown, [video, 640, 360]);
+  }
 });
