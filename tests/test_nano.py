@@ -21,7 +21,7 @@ from streamtrack.tracking.motion_prior import (
     glimpse_of,
     trace,
 )
-from streamtrack.tracking.nano import NANO_IMAGE_SIZE, Nano, build_nano, make_quick
+from streamtrack.tracking.nano import NANO_IMAGE_SIZE, Nano, build_nano
 from streamtrack.tracking.prompts import Prompt
 from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.tracker import Tracker
@@ -256,19 +256,6 @@ def test_every_parameter_learns() -> None:
     logits, scores = follower.follow(torch.randn(3, 64, 64))
     (logits.clamp(-50, 50).sum() + scores.sum() + score.sum()).backward()
     assert model.sam_prompt_encoder.under_point.weight.grad is not None
-
-
-def test_the_quick_form_of_the_model_segments_alike() -> None:
-    torch.manual_seed(3)
-    plain, quick = build_nano(image_size=64), build_nano(image_size=64)
-    quick.load_state_dict(plain.state_dict())
-    streams = [Tracker(Segmenter(one), model="nano").open() for one in (plain, make_quick(quick))]
-    rng = np.random.default_rng(0)
-    for index in range(4):
-        picture = rng.integers(0, 255, (64, 64, 3), np.uint8)
-        prompts = [] if index else [Prompt(box=[10, 10, 50, 50])]
-        one, other = (stream.step(picture, prompts).objects[1].logits for stream in streams)
-        assert np.allclose(one, other, atol=1e-3 * max(1.0, float(np.abs(one).max())))
 
 
 def test_a_mask_moves_with_the_picture() -> None:

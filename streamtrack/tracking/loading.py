@@ -94,9 +94,9 @@ def load_segmenter(
         checkpoints.identify(state, path, name)
     built = _build(name, image_size)
     load_weights(built, state, str(path))
-    if isinstance(built, nano.Nano):
-        built = nano.make_quick(built)
     kind = _dtype(dtype, chosen_device)
+    if isinstance(built, nano.Nano):
+        built = nano.make_quick(built, kind)
     segmenter = Segmenter(built, device=chosen_device, dtype=kind, batched=batched, savings=savings)
     segmenter.release_reference()
     logger.info("model %s on %s: %s", name, chosen_device, why)

@@ -245,7 +245,18 @@ def build_nano(image_size: int = NANO_IMAGE_SIZE, **options: Any) -> Nano:
     return model.eval()
 
 
-def make_quick(model: Nano) -> Nano:
-    """Lay channels last, in place: the same function but for rounding, in less time."""
+def make_quick(model: Nano, dtype: torch.dtype = torch.float32) -> Nano:
+    """Lay channels last and cast weights once, in place: the same function in less time.
+
+    Autocast casts every weight of every layer on every frame: 250 small copies, a tenth of a step.
+
+    Args:
+        model: in evaluation mode.
+        dtype: what autocast will calculate in.
+    """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    exact = set(model.memory_attention.modules_in_float32())
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module not in exact:
+            module.to(dtype)
     return model

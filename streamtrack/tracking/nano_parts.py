@@ -203,13 +203,20 @@ class AffinityReadout(nn.Module):
             x = x + block(x)
         return x.flatten(2).permute(2, 0, 1)
 
+    def modules_in_float32(self) -> list[nn.Module]:
+        """Return what calculates in float32 whatever autocast says."""
+        return [self.time]
+
     def _read(self, tokens: Tensor, memory: Tensor, codes: Tensor) -> Tensor:
         """Return (B, heads (value channels + 1), HW) read from the memories."""
         cells, batch, _ = tokens.shape
-        query = tokens[..., :KEY_CHANNELS].transpose(0, 1)  # (B, HW, K)
-        key = memory[..., :KEY_CHANNELS].transpose(0, 1)  # (B, N, K)
         value = memory[..., KEY_CHANNELS:].permute(1, 2, 0)  # (B, V, N)
-        bias, reach = self.time(codes).permute(1, 2, 0).chunk(2, 1)  # (B, heads, N)
+        if _alike(tokens[..., :KEY_CHANNELS], memory[..., :KEY_CHANNELS], codes):
+            tokens, memory, codes = tokens[:, :1], memory[:, :1], codes[:, :1]
+        matched = tokens.shape[1]  # B, or 1 for all
+        query = tokens[..., :KEY_CHANNELS].transpose(0, 1)  # (B or 1, HW, K)
+        key = memory[..., :KEY_CHANNELS].transpose(0, 1)  # (B or 1, N, K)
+        bias, reach = self.time(codes).permute(1, 2, 0).chunk(2, 1)  # (B or 1, heads, N)
         reach = torch.exp(self.log_reach[:, None] + reach)
         place = self._places(cells, tokens)  # (HW, 2)
         key_place = place.repeat(memory.shape[0] // cells, 1)  # (N, 2)
@@ -223,15 +230,18 @@ class AffinityReadout(nn.Module):
                 [2 * scale * key, constant[..., None], 2 * near * key_place, -near], -1
             )
             left = [torch.ones_like(place[:, :1]), place, place.square().sum(-1, keepdim=True)]
-            left_place = torch.cat(left, -1).expand(batch, -1, -1)
-            affinity = torch.cat([query, left_place], -1) @ right.transpose(1, 2)  # (B, HW, N)
-            weights = affinity.softmax(-1)
-            reads.append(value @ weights.transpose(1, 2))
+            left_place = torch.cat(left, -1).expand(matched, -1, -1)
+            affinity = torch.cat([query, left_place], -1) @ right.transpose(1, 2)
+            weights = affinity.softmax(-1)  # (B or 1, HW, N)
+            if matched == batch:
+                reads.append(value @ weights.transpose(1, 2))
+            else:
+                reads.append((value.flatten(0, 1) @ weights[0].T).unflatten(0, (batch, -1)))
             # the logarithm of what softmax divided by, without taking all exponentials again
             total = affinity.amax(-1) - weights.amax(-1).log()
             fits.append(total - scale * query.square().sum(-1))
         fit = (torch.stack(fits, 1) / 4).clamp(-4, 4)
-        return torch.cat([*reads, fit], 1)
+        return torch.cat([*reads, fit.expand(batch, -1, -1)], 1)
 
     @staticmethod
     def _places(cells: int, like: Tensor) -> Tensor:
@@ -239,6 +249,17 @@ class AffinityReadout(nn.Module):
         side = round(cells**0.5)
         line = (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) / side - 0.5
         return torch.stack(torch.meshgrid(line, line, indexing="ij"), -1).flatten(0, 1)
+
+
+def _alike(*keys: Tensor) -> bool:
+    """Tell whether (N, B, K) keys are the same for all objects, so that one match serves them.
+
+    Objects followed through the same frames share the keys. A GPU is not asked: it would have to
+    be waited for.
+    """
+    if torch.is_grad_enabled() or keys[0].shape[1] == 1 or keys[0].device.type != "cpu":
+        return False
+    return all(torch.equal(one[:, 1:], one[:, :1].expand_as(one[:, 1:])) for one in keys)
 
 
 class FineHead(nn.Module):
