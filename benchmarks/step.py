@@ -34,10 +34,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import peers
 from benchmarks.peers import Logits, Picture
 from streamtrack.media.sources import open_source
+from streamtrack.tracking.official import build_sam2
 from streamtrack.tracking.prompts import Prompt
 from streamtrack.tracking.registry import registry
 from streamtrack.tracking.savings import Savings
-from streamtrack.tracking.segmenter import Segmenter, build_sam2
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.tracker import Tracker
 from tests.oracle import build_upstream
 

@@ -41,8 +41,9 @@ from streamtrack.stream import Stream, StreamOptions
 from streamtrack.tracking import checkpoints
 from streamtrack.tracking.devices import fast_dtype, use_threads
 from streamtrack.tracking.following import TrackingStream
+from streamtrack.tracking.official import build_sam2
 from streamtrack.tracking.prompts import Prompt, Tracked, TrackedObject
-from streamtrack.tracking.segmenter import Segmenter, build_sam2
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.tracker import Tracker
 from streamtrack.tracking_thread import TrackingThread
 

@@ -167,7 +167,7 @@ def test_an_unknown_model_cannot_be_downloaded():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sam2.1-tiny", "sam2-tiny"])
 def test_the_registry_counts_what_sam2_builds(tmp_path, name):
-    from streamtrack.tracking.segmenter import build_sam2
+    from streamtrack.tracking.official import build_sam2
 
     entry = checkpoints.registry()[name]
     model = build_sam2(entry.config, image_size=1024)

@@ -12,7 +12,12 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = ["base", "media", "tracking", "display", "stream", "serving", "cli"]
 BASE = {"errors", "resources", "config", "masks", "__init__"}
 HOMES = {
-    "sam2": {"tracking/segmenter.py", "tracking/nano.py", "tracking/nano_parts.py"},
+    "sam2": {
+        "tracking/official.py",
+        "tracking/segmenter.py",
+        "tracking/nano.py",
+        "tracking/nano_parts.py",
+    },
     "torch": {"tracking/"},
     "fastapi": {"serving/"},
     "aiortc": {"serving/", "client.py"},

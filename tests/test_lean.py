@@ -13,9 +13,10 @@ from streamtrack.tracking.lean import Lean
 from streamtrack.tracking.lean_readout import LeanReadout
 from streamtrack.tracking.lean_trunk import LeanEncoder
 from streamtrack.tracking.nano import build_nano
+from streamtrack.tracking.official import build_sam2
 from streamtrack.tracking.prompts import Prompt, Tracked
 from streamtrack.tracking.savings import Savings
-from streamtrack.tracking.segmenter import Segmenter, build_sam2
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.tokens import ObjectMemory
 from streamtrack.tracking.tracker import Tracker
 

@@ -9,8 +9,9 @@ import torch
 from streamtrack.errors import CheckpointError, ConfigError
 from streamtrack.tracking import loading
 from streamtrack.tracking.devices import fast_dtype, resolve_device
+from streamtrack.tracking.official import build_sam2
 from streamtrack.tracking.prompts import Prompt
-from streamtrack.tracking.segmenter import Segmenter, build_sam2
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.tracker import Tracker
 
 TINY = "configs/sam2.1/sam2.1_hiera_t.yaml"

@@ -7,9 +7,10 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
+from streamtrack.tracking.official import build_sam2
 from streamtrack.tracking.preprocess import to_image
 from streamtrack.tracking.prompts import Prompt, Tracked
-from streamtrack.tracking.segmenter import Segmenter, build_sam2
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.tracker import Tracker, TrackingStream
 from tests.oracle import Upstream, build_upstream
 

@@ -13,8 +13,9 @@ from streamtrack.errors import (
     UnknownObject,
 )
 from streamtrack.tracking.devices import device_errors
+from streamtrack.tracking.official import build_sam2
 from streamtrack.tracking.prompts import Prompt, Tracked
-from streamtrack.tracking.segmenter import Segmenter, build_sam2
+from streamtrack.tracking.segmenter import Segmenter
 from streamtrack.tracking.tracker import Tracker, TrackingStream
 
 SIZE = (90, 121)

@@ -213,6 +213,13 @@ class Applier:
             self._costs.observe(encode=(time.perf_counter() - begin) * 1000)
         return past.features
 
+    def _mirrored(self, past: PastFrame) -> Features | None:
+        """Return the features of a frame's mirror image, for a model that wants them."""
+        if not self._segmenter.looks_in_mirror:
+            return None
+        image = to_image(past.picture, self._segmenter.image_size, self._segmenter.device)
+        return self._segmenter.encode(image.flip(-1))
+
     def _affordable(self, later: Sequence[PastFrame]) -> bool:
         if self._budget_ms is None or not later:
             return True
@@ -291,7 +298,8 @@ class Applier:
                 if points is not None and not item.prompt.has_box:
                     given = points.joined(given)
                 points = given
-                found = segmenter.prompt(features, start.view, given, previous)
+                mirrored = self._mirrored(past) if start.view is None else None
+                found = segmenter.prompt(features, start.view, given, previous, mirrored)
             previous = found.logits
             memory = segmenter.remember(features, [found], prompted=True)[0]
             start.bank.add_prompted(start.index, memory)

@@ -9,13 +9,9 @@ import torch
 
 from streamtrack.tracking import checkpoints, nano
 from streamtrack.tracking.devices import named_dtype, resolve_device
+from streamtrack.tracking.official import build_sam2, check_image_size, load_weights
 from streamtrack.tracking.savings import Savings
-from streamtrack.tracking.segmenter import (
-    Segmenter,
-    build_sam2,
-    check_image_size,
-    load_weights,
-)
+from streamtrack.tracking.segmenter import Segmenter
 
 logger = logging.getLogger(__name__)
 

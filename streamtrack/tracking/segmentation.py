@@ -21,6 +21,11 @@ class Features:
     glimpse: Glimpse | None = None
     """The frame, for a model that takes evidence of the frames before."""
 
+    def beside(self, other: "Features") -> "Features":
+        """Return the features of two frames as one batch; each of the maps is (h*w, 2, C)."""
+        maps = (torch.cat(pair, 1) for pair in zip(self.maps, other.maps, strict=True))
+        return Features(tuple(maps), self.positions, self.sizes)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the maps; positions are constants of the model."""
@@ -53,6 +58,14 @@ class PointInput:
     """(1, N, 2) float32, (x, y)."""
     labels: Tensor
     """(1, N) int32: 0 background, 1 foreground, 2 and 3 box corners."""
+
+    def beside_mirrored(self, size: int) -> "PointInput":
+        """Return (2, N, 2) these points, and those of a frame of this size seen in a mirror."""
+        twin = self.coords.clone()
+        twin[..., 0] = size - 1 - twin[..., 0]
+        corners = (self.labels == 2) | (self.labels == 3)  # the left one becomes the right one
+        twin[..., 0][corners] = twin[..., 0][corners].flip(0)
+        return PointInput(torch.cat([self.coords, twin]), self.labels.expand(2, -1))
 
     def joined(self, more: "PointInput") -> "PointInput":
         """Return these points followed by `more`."""

@@ -7,84 +7,25 @@
 """
 
 import contextlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import sam2  # noqa: F401  (registers its model configurations with hydra)
 import torch
 import torch.nn.functional as F
-from hydra import compose
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from streamtrack.errors import CheckpointError, ConfigError
+from streamtrack.errors import ConfigError
 from streamtrack.tracking import motion_prior
 from streamtrack.tracking.devices import device_errors
 from streamtrack.tracking.lean import Lean
-from streamtrack.tracking.memory import PROMPTED_FRAMES_ATTENDED, FrameMemory, MemoryView
+from streamtrack.tracking.memory import FrameMemory, MemoryView
 from streamtrack.tracking.motion_prior import Trace, trace
 from streamtrack.tracking.savings import Savings
 from streamtrack.tracking.segmentation import Features, PointInput, Segmentation
 from streamtrack.tracking.tokens import memory_tokens
 
-logger = logging.getLogger(__name__)
-
 _MASK_LOGIT_LIMIT = 32.0  # clamp of a previous mask given as prompt (sam2_video_predictor.py:244)
-_SIZE_STEP = 32  # coarsest stride of every trunk
-
-
-def build_sam2(config: str, *, image_size: int) -> SAM2Base:
-    """Build an official SAM 2 model with random weights from its published configuration.
-
-    The options are those of `build_sam2_video_predictor(apply_postprocessing=True)`.
-
-    Args:
-        config: name inside the sam2 package, such as "configs/sam2.1/sam2.1_hiera_t.yaml".
-        image_size: side of the input in pixels, a multiple of 32.
-
-    Raises:
-        ConfigError: the image size is not a positive multiple of 32.
-    """
-    check_image_size(image_size)
-    decoder = "++model.sam_mask_decoder_extra_args.dynamic_multimask"
-    overrides = [
-        f"{decoder}_via_stability=true",
-        f"{decoder}_stability_delta=0.05",
-        f"{decoder}_stability_thresh=0.98",
-        "++model.binarize_mask_from_pts_for_mem_enc=true",
-        f"++model.max_cond_frames_in_attn={PROMPTED_FRAMES_ATTENDED}",
-        f"++model.image_size={image_size}",
-    ]
-    settings = compose(config_name=config, overrides=overrides)
-    OmegaConf.resolve(settings)
-    model: SAM2Base = instantiate(settings.model, _recursive_=True)
-    return model.eval()
-
-
-def check_image_size(image_size: int) -> None:
-    """Raise ConfigError unless the size is a positive multiple of 32."""
-    if image_size < 2 * _SIZE_STEP or image_size % _SIZE_STEP:
-        raise ConfigError(
-            f"The image size is {image_size}, but must be a multiple of {_SIZE_STEP} of at least "
-            f"{2 * _SIZE_STEP}; try 512."
-        )
-
-
-def load_weights(model: SAM2Base, state: Mapping[str, Tensor], origin: str) -> None:
-    """Load weights strictly.
-
-    Raises:
-        CheckpointError: the weights do not fit the model.
-    """
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(
-            f"{origin} does not fit the model ({reason}); give the checkpoint of this model."
-        ) from None
 
 
 class Segmenter:
@@ -144,6 +85,11 @@ class Segmenter:
         model = self._model
         return int(model.max_obj_ptrs_in_encoder) - 1 if model.use_obj_ptrs_in_encoder else 0
 
+    @property
+    def looks_in_mirror(self) -> bool:
+        """Whether initial prompts are better answered with the frame's mirror image beside it."""
+        return bool(getattr(self._model, "looks_in_mirror", False))
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Enter inference on the device; foreign errors leave as DeviceError."""
@@ -183,13 +129,14 @@ class Segmenter:
         results: dict[int, Segmentation] = {}
         for group in self._groups(views):
             conditioned = self._attend(features, [views[i] for i in group])
+            prior = self._prior(features, [views[i].traces for i in group])
             found = self._decode(
                 features,
                 conditioned,
                 points=None,
                 previous=None,
                 initial=False,
-                prior=self._prior(features, [views[i].traces for i in group]),
+                options={} if prior is None else {"prior": prior},
             )
             results.update(zip(group, found, strict=True))
         return [results[i] for i in range(len(views))]
@@ -200,6 +147,7 @@ class Segmenter:
         view: MemoryView | None,
         points: PointInput,
         previous: Tensor | None,
+        mirrored: Features | None = None,
     ) -> Segmentation:
         """Segment one object from points or a box.
 
@@ -208,7 +156,13 @@ class Segmenter:
             view: the object's memories there; None on its initial frame.
             points: clicks and box corners.
             previous: (1, 1, h, w) logits of the mask so far on this frame.
+            mirrored: features of the frame's mirror image, on the initial frame of a model
+                with `looks_in_mirror`, which then answers with the mean of both.
         """
+        if mirrored is not None:
+            assert view is None, "memories are of frames that were not mirrored"
+            features, points = features.beside(mirrored), points.beside_mirrored(self.image_size)
+            previous = None if previous is None else torch.cat([previous, previous.flip(-1)])
         if view is None:
             top = features.maps[-1] + self._model.no_mem_embed
             conditioned = self._unflatten(top, features.sizes[-1])
@@ -217,7 +171,12 @@ class Segmenter:
         if previous is not None:
             previous = previous.clamp(-_MASK_LOGIT_LIMIT, _MASK_LOGIT_LIMIT)
         return self._decode(
-            features, conditioned, points=points, previous=previous, initial=view is None
+            features,
+            conditioned,
+            points=points,
+            previous=previous,
+            initial=view is None,
+            options={} if mirrored is None else {"mirrored": True},
         )[0]
 
     def prompt_mask(self, features: Features, mask: Tensor) -> Segmentation:
@@ -346,9 +305,12 @@ class Segmenter:
         points: PointInput | None,
         previous: Tensor | None,
         initial: bool,
-        prior: Tensor | None = None,
+        options: dict[str, Any],
     ) -> list[Segmentation]:
-        """Run the mask decoder on (B, C, h, w) conditioned features."""
+        """Run the mask decoder on (B, C, h, w) conditioned features.
+
+        `options` are those of the model's own `_forward_sam_heads` beyond SAM 2's.
+        """
         batch = len(conditioned)
         inputs: dict[str, Tensor] | None = None
         if points is not None:
@@ -367,7 +329,7 @@ class Segmenter:
             mask_inputs=previous,
             high_res_features=self._fine_maps(features, batch),
             multimask_output=several,
-            **({} if prior is None else {"prior": prior}),
+            **options,
         )
         all_low, _, ious, low, high, pointer, score = outputs
         best, order = ious.float().max(dim=1).values, ious.argsort(dim=1, descending=True)
@@ -380,7 +342,7 @@ class Segmenter:
                 best[i : i + 1],
                 all_low[i, order[i]] if several and points is not None else None,
             )
-            for i in range(batch)
+            for i in range(len(low))
         ]
 
     def _fine_maps(self, features: Features, batch: int) -> list[Tensor] | None:
