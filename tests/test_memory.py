@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from streamtrack.tracking.memory import UNDO_DEPTH, FrameMemory, MemoryBank
+from streamtrack.tracking.memory import UNDO_DEPTH, FrameMemory, MemoryBank, spread
 
 
 def memory(value: float = 0.0) -> FrameMemory:
@@ -50,6 +50,63 @@ def test_frames_on_which_the_object_is_lost_do_not_count() -> None:
     bank.add(200, memory(200))
     assert [float(f.max()) for _, f in bank.view(201).features] == [0, 3, 4, 5, 200]
     assert bank.state_bytes == steady
+
+
+AGES = (1, 5, 9, 13)
+
+
+def spaced(frames: int) -> MemoryBank:
+    """A bank that reads memories further apart, its first frame prompted."""
+    bank = MemoryBank(mask_memories=4, pointers=0, ages=AGES)
+    bank.add_prompted(0, memory(0))
+    for index in range(1, frames):
+        bank.add(index, memory(index))
+    return bank
+
+
+def read(bank: MemoryBank, index: int) -> list[tuple[int, float]]:
+    """Slots and values of what a bank reads."""
+    return [(slot, float(f.max())) for slot, f in bank.view(index).features]
+
+
+def test_memories_may_be_read_further_apart() -> None:
+    bank = spaced(40)
+    assert read(bank, 40) == [(0, 0), (4, 27), (3, 31), (2, 35), (1, 39)]
+    assert read(bank.copy(), 40) == read(bank, 40)
+    steady = bank.state_bytes
+    for index in range(40, 200):
+        bank.add(index, memory())
+    assert bank.state_bytes == steady
+
+
+def test_a_young_object_reads_as_many_memories_as_it_has() -> None:
+    assert read(spaced(1), 1) == [(0, 0)]
+    assert read(spaced(4), 4) == [(0, 0), (3, 1), (2, 2), (1, 3)]
+    assert read(spaced(8), 8) == [(0, 0), (4, 1), (3, 3), (2, 6), (1, 7)]
+
+
+def test_memories_further_apart_outlast_an_absence() -> None:
+    bank = spaced(40)
+    for index in range(40, 90):
+        bank.add(index, FrameMemory(None, torch.zeros(1, 8), lost=True))
+    assert [value for _, value in read(bank, 90)] == [0, 27, 31, 35, 39]
+
+
+@pytest.mark.parametrize(
+    ("ages", "chosen"),
+    [
+        ([], []),
+        ([3], [3]),
+        ([1, 2, 3], [1, 2, 3]),
+        (list(range(1, 8)), [1, 2, 5, 7]),
+        (list(range(1, 40)), [1, 5, 9, 13]),
+        ([2, 4, 6, 8, 10, 12], [2, 4, 8, 12]),
+        ([14, 20], []),
+        ([13, 14], [13]),
+    ],
+)
+def test_what_is_missing_is_made_up_from_the_newest(ages: list[int], chosen: list[int]) -> None:
+    assert spread(ages, AGES) == chosen
 
 
 def test_the_bank_stops_growing() -> None:

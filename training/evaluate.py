@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from streamtrack.media.demo import DemoScene
+from streamtrack.tracking.memory import spread
 from streamtrack.tracking.motion_prior import Trace, evidence, glimpse_of, trace
 from streamtrack.tracking.nano import Nano, build_nano
 from training.clips import box_around, click_on, make_clip
@@ -104,7 +105,7 @@ def follow(
         glimpse = glimpse_of(image[0])
         features = encode_frames(model, image[None], objects)[0]
         if prompted is None:
-            masks, scores = _first(model, features, sample, kind, np.random.default_rng(seed))
+            masks, scores = _first(model, image, sample, kind, np.random.default_rng(seed))
             prompted = remember(model, features, masks, scores > 0, prompted=True)
         else:
             fused = _recall(model, features, prompted, recent)
@@ -114,7 +115,7 @@ def follow(
             masks, _, _, scores = model.decode(fused, features.high_res, prior=prior)
             memory = remember(model, features, masks, scores > 0, prompted=False)
             for o in (scores[:, 0] > 0).nonzero()[:, 0].tolist():  # lost ones leave none
-                recent[o] = [memory[o, None], *recent[o]][: model.num_maskmem - 1]
+                recent[o] = [memory[o, None], *recent[o]][: model.memory_ages[-1]]
         before = torch.where((scores > 0)[..., None, None], masks.float(), -10.0)
         newest = [trace(glimpse, one[None], prompted=not pasts) for one in before]
         first = [past[:1] for past in pasts] or [[] for _ in newest]
@@ -128,7 +129,9 @@ def _recall(
 ) -> Tensor:
     """Return the (O, C, h, w) features conditioned on each object's memories."""
     fused = []
-    for o, memories in enumerate(recent):
+    for o, known in enumerate(recent):
+        ages = spread(range(1, len(known) + 1), model.memory_ages)
+        memories = [known[age - 1] for age in ages]
         slots = list(range(len(memories) + 1))
         here = features.pick(torch.tensor([o], device=prompted.device))
         fused.append(with_memory(model, here, [prompted[o, None], *memories], slots))
@@ -136,9 +139,9 @@ def _recall(
 
 
 def _first(
-    model: Nano, features: Features, sample: Sample, kind: str, rng: np.random.Generator
+    model: Nano, image: Tensor, sample: Sample, kind: str, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return the logits and object scores of the prompted frame."""
+    """Return the logits and object scores of the prompted frame, its (1, 3, S, S) image given."""
     size = model.image_size
     small = [
         cv2.resize(m.astype(np.uint8), (size, size), interpolation=cv2.INTER_AREA)
@@ -150,18 +153,30 @@ def _first(
         return logits, torch.full((len(small), 1), 10.0, device=model.device)
     if kind == "click":
         points = np.stack([click_on(np.random.default_rng(_CENTRED), m) for m in small])[:, None]
-        labels = torch.ones(len(small), 1, dtype=torch.int32)
     else:
         points = np.stack([box_around(rng, m, jitter=0.0) for m in small]).reshape(-1, 2, 2)
-        labels = torch.tensor([[2, 3]], dtype=torch.int32).expand(len(small), 2)
-    prompt = (torch.from_numpy(points).to(model.device), labels.to(model.device))
+    coords = torch.from_numpy(points).to(model.device)
+    masks, ious, scores = _ask(model, image, coords)
+    twins = coords.flip(1)  # the right corner of a box becomes the left one
+    twins = torch.stack([size - 1 - twins[..., 0], coords[..., 1]], -1)
+    more, sure, seen = _ask(model, image.flip(-1), twins)
+    masks, scores = (masks + more.flip(-1)) / 2, (scores + seen) / 2
+    rows = torch.arange(len(masks), device=masks.device)
+    return masks[rows, (ious + sure).argmax(1), None].float(), scores
+
+
+def _ask(model: Nano, image: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the masks, IoUs and scores of objects prompted by a click, or by two corners."""
+    count, corners = points.shape[:2]
+    features = encode_frames(model, image[None], count)[0]
     fused = without_memory(model, features)
-    if kind == "click":
+    labels = torch.tensor([[1]] if corners == 1 else [[2, 3]], dtype=torch.int32)
+    prompt = (points, labels.to(points.device).expand(count, corners))
+    if corners == 1:
         masks, ious, _, scores = model.decode_click(fused, features.high_res, prompt)
     else:
         masks, ious, _, scores = model.decode(fused, features.high_res, points=prompt)
-    rows = torch.arange(len(masks), device=masks.device)
-    return masks[rows, ious.argmax(1), None].float(), scores
+    return masks, ious, scores
 
 
 _CENTRED = 2

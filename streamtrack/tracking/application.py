@@ -368,7 +368,11 @@ class Applier:
     def empty_bank(self) -> MemoryBank:
         """Return a bank for a new object."""
         segmenter = self._segmenter
-        return MemoryBank(mask_memories=segmenter.mask_memories, pointers=segmenter.pointers)
+        return MemoryBank(
+            mask_memories=segmenter.mask_memories,
+            pointers=segmenter.pointers,
+            ages=segmenter.memory_ages,
+        )
 
 
 def _without_prompted(bank: MemoryBank, index: int) -> MemoryBank:

@@ -6,7 +6,7 @@ else that SAM 2 can read at a later frame exists, so nothing else is stored
 (proven bit for bit in tests/test_parity.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -62,18 +62,41 @@ class _Prompted:
     """The frame's prompted memories from before its latest prompts, newest last."""
 
 
+def spread(ages: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """Return which memories to read: of each wanted age, or the oldest that is not older.
+
+    What is left is made up from the newest, so that as many are read as there are or are wanted.
+
+    Args:
+        ages: of the memories there are, rising.
+        wanted: ages, rising.
+    """
+    within = [age for age in ages if age <= wanted[-1]]
+    taken = {max(young) for most in wanted if (young := [a for a in within if a <= most])}
+    for age in within:
+        if len(taken) >= len(wanted):
+            break
+        taken.add(age)
+    return sorted(taken)
+
+
 class MemoryBank:
     """One object's memories, bounded whatever the length of the stream."""
 
-    def __init__(self, *, mask_memories: int = 6, pointers: int = 15) -> None:
+    def __init__(
+        self, *, mask_memories: int = 6, pointers: int = 15, ages: tuple[int, ...] | None = None
+    ) -> None:
         """Make an empty bank.
 
         Args:
             mask_memories: ordinary mask memories that are read, frames t-1 ... t-n.
             pointers: ordinary object pointers that are read, frames t-1 ... t-n.
+            ages: of the mask memories to read instead, rising, for a model that wants them
+                further apart; `spread` says what is read where a frame left none.
         """
-        self._mask_memories = mask_memories
-        self._pointers = max(pointers, mask_memories)
+        self._mask_memories, self._ages = mask_memories, ages
+        self._reach = ages[-1] if ages else mask_memories
+        self._pointers = max(pointers, self._reach)
         self._read_pointers = pointers
         self._lost = 0
         self._places: dict[int, int] = {}  # of ordinary frames, lost ones not counted
@@ -112,7 +135,9 @@ class MemoryBank:
 
     def copy(self) -> "MemoryBank":
         """Return a bank that goes its own way; the memories themselves are shared."""
-        twin = MemoryBank(mask_memories=self._mask_memories, pointers=self._read_pointers)
+        twin = MemoryBank(
+            mask_memories=self._mask_memories, pointers=self._read_pointers, ages=self._ages
+        )
         twin._lost, twin._places = self._lost, dict(self._places)
         twin._prompted, twin._recent = dict(self._prompted), dict(self._recent)
         twin._correction = self._correction
@@ -180,9 +205,7 @@ class MemoryBank:
         features = [(0, _attended(self._prompted[t].memory)) for t in selected]
         if self._correction is not None:
             features.insert(0, (0, _attended(self._correction[1])))
-        for ago, memory in self._by_age(index, ordinary):
-            if ago <= self._mask_memories and memory.features is not None:
-                features.append((ago, memory.features))
+        features += self._slots(self._by_age(index, ordinary))
         pointers = [(index - t, self._prompted[t].memory.pointer) for t in selected if t <= index]
         if self._correction is not None:
             pointers.insert(0, (index - self._correction[0], self._correction[1].pointer))
@@ -190,6 +213,17 @@ class MemoryBank:
             if ago <= self._read_pointers:
                 pointers.append((ago, memory.pointer))
         return MemoryView(tuple(features), tuple(pointers), self._traces(index))
+
+    def _slots(self, aged: list[tuple[int, FrameMemory]]) -> list[tuple[int, Tensor]]:
+        """Return (slot, features) of the memories to read, oldest first; the newest has slot 1.
+
+        The slot is the memory's age, as in SAM 2, or its rank where ages are given.
+        """
+        known = {ago: memory.features for ago, memory in aged if memory.features is not None}
+        if self._ages is None:
+            return [(ago, one) for ago, one in known.items() if ago <= self._mask_memories]
+        chosen = spread(sorted(known), self._ages)
+        return [(slot, known[chosen[slot - 1]]) for slot in range(len(chosen), 0, -1)]
 
     def _by_age(
         self, index: int, ordinary: dict[int, FrameMemory]
@@ -257,11 +291,11 @@ class MemoryBank:
             gone = memory.lost and t < newest
             if gone or (place <= now - self._pointers and not memory.lost):
                 del self._recent[t]
-            elif place <= now - self._mask_memories and memory.features is not None:
+            elif place <= now - self._reach and memory.features is not None:
                 self._recent[t] = replace(memory, features=None)
         self._places = {t: place for t, place in self._places.items() if t in self._recent}
         for t, prompted in self._prompted.items():
-            if t <= index - self._mask_memories:  # no later frame would read it after an undo
+            if t <= index - self._reach:  # no later frame would read it after an undo
                 self._prompted[t] = replace(prompted, replaced=None)
 
     def tensors(self) -> Iterator[Tensor]:

@@ -43,6 +43,9 @@ class Nano(SAM2Base):
     """Whether a first prompt is answered with the mean over the frame and its mirror image; worth
     0.02 IoU (training/LOG.md)."""
 
+    memory_ages = (1, 5, 9, 13)
+    """Frames whose memories are read: the newest of all are too much alike (training/LOG.md)."""
+
     def _build_sam_heads(self) -> None:
         """Build the prompt encoder and the mask decoder."""
         self.sam_prompt_embed_dim = self.hidden_dim

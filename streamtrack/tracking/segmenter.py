@@ -80,6 +80,12 @@ class Segmenter:
         return min(known, self.savings.mask_memories or known)
 
     @property
+    def memory_ages(self) -> tuple[int, ...] | None:
+        """Ages of the mask memories the model reads; None for SAM 2's, the newest ones."""
+        ages: tuple[int, ...] | None = getattr(self._model, "memory_ages", None)
+        return None if ages is None else ages[: self.mask_memories]
+
+    @property
     def pointers(self) -> int:
         """Ordinary object pointers the model reads; 0 for a model without pointers."""
         model = self._model
