@@ -54,8 +54,9 @@ $(CLIP_ART):
 		dpkg-deb -x openclipart-png_*.deb clip-art
 train: setup-dev $(CLIP_ART)
 	@$(PY) -m training.pretrained --out runs/trunk.safetensors
+	@$(PY) -m training.pseudo_labels --data $(DATA) --out runs/tracks
 	@$(PY) -m training.train --data $(DATA) --minutes $(MINUTES) --out runs/nano \
-		--trunk runs/trunk.safetensors --clip-art $(CLIP_ART)
+		--trunk runs/trunk.safetensors --clip-art $(CLIP_ART) --tracks runs/tracks
 	@$(PY) -m training.export --run runs/nano --out checkpoints/nano.safetensors
 
 wheel: setup-dev

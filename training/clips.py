@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import drawing
-from training.cutouts import any_picture, cut_out, joined, matched, part, region, turned
+from training.cutouts import any_picture, cut_out, joined, matched, moments, part, region, turned
 from training.data import Library
 from training.motion import Motion, elastic, make_motion
 from training.photometry import Photometry
@@ -35,6 +35,8 @@ EDGELESS = 2
 """Nothing in the picture tells where it ends, so that only a mask can say it."""
 LEAP_SHARE = 0.4
 """Share of the clips that go on much later after their first frame."""
+TRACK_SHARE = 0.45
+"""Share of the clips of labelled regions that show a tracked thing of a video."""
 SCENE_SHARE = 0.05
 """Share of clips that show the drawn scene of the demo, under other seeds."""
 
@@ -147,7 +149,10 @@ def _layered(
     aspect = float(np.exp(rng.uniform(np.log(0.5), np.log(1.2))))
     pace = float(np.exp(rng.uniform(np.log(0.004), np.log(0.1))))
     kind = rng.choice(3, p=[0.35, 0.55, 0.1])  # region, cut-outs, drawn
-    backdrop = _backdrop(library, rng, kind, size, frames, pace, aspect)
+    if kind == 0 and library.tracks and rng.random() < TRACK_SHARE:
+        backdrop = _tracked(library, rng, size, frames, pace, aspect, leapt)
+    else:
+        backdrop = _backdrop(library, rng, kind, size, frames, pace, aspect)
     count = (rng.integers(0, 3), rng.integers(1, 4), rng.integers(2, 5))[kind]
     ground = backdrop[0].pixels[..., :3]
     layers = _sprites(library, rng, kind, int(count), size, frames, pace, aspect, ground)
@@ -218,6 +223,21 @@ def _backdrop(
     if kind == 0 and rng.random() < 0.5:
         motion.bend = elastic(rng, pace)
     return [_Layer(np.dstack([pixels, alpha]), motion, False, regions, vague_regions=vague)]
+
+
+def _tracked(
+    library: Library, rng: Rng, size: int, frames: int, pace: float, aspect: float, leapt: bool
+) -> list[_Layer]:
+    """Return the frames of a video as background, one layer each, with a thing that is known."""
+    track = library.tracks[rng.integers(len(library.tracks))]
+    shape = track.pictures.shape[1:3]
+    pace = 0.0 if rng.random() < 0.7 else 0.3 * pace
+    motion = make_motion(rng, frames, pace, 1.0, size, shape, aspect, cover=True)
+    alpha = np.full(shape, 255, np.uint8)
+    return [
+        _Layer(np.dstack([track.pictures[t], alpha]), motion, False, [track.masks[t]], 0, None, [0])
+        for t in moments(rng, len(track.masks), frames, leapt)
+    ]
 
 
 def _blob(rng: Rng, shape: tuple[int, ...]) -> NDArray[np.uint8]:

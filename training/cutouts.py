@@ -105,3 +105,18 @@ def turned(library: Library, rng: Rng, pixels: Pixels, ground: Pixels) -> Pixels
         )
         return out
     return seen
+
+
+def moments(rng: Rng, length: int, frames: int, leapt: bool) -> list[int]:
+    """Return which of a track's `length` frames to show, evenly apart, forward or backward.
+
+    After a leap the first is any other one. A track that is too short goes to and fro.
+    """
+    furthest = max(1.0, (length - 1) / max(1, frames - 1))
+    stride = max(1, round(float(np.exp(rng.uniform(0, np.log(furthest))))))
+    start = int(rng.integers(0, max(1, length - stride * (frames - 1))))
+    path = start + stride * np.arange(frames)
+    if leapt:
+        path[0] = rng.integers(length)
+    path = np.abs((path + length - 1) % max(1, 2 * (length - 1)) - (length - 1))
+    return [int(t) for t in (path if rng.random() < 0.5 else length - 1 - path)]

@@ -70,6 +70,25 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A thing of a video, on those of its frames on which its mask is known."""
+
+    pictures: NDArray[np.uint8]
+    """(N, H, W, 3) uint8 RGB, in the order of time."""
+    masks: NDArray[np.uint8]
+    """(N, H, W) uint8, 0 or 255."""
+
+    @classmethod
+    def of(cls, pictures: list[NDArray[np.uint8]], masks: list[NDArray[np.uint8]]) -> "Track":
+        """Return a track of pictures and masks of any size, made as small as the library's."""
+        size = _small(*pictures[0].shape[:2])
+        small = [cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in pictures]
+        soft = [cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in masks]
+        hard = np.where(np.stack(soft) > 127, 255, 0).astype(np.uint8)
+        return cls(np.stack(small).astype(np.uint8), hard)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Library:
     """Everything that clips are made of."""
 
@@ -82,10 +101,16 @@ class Library:
     """Drawn scenes, whose true masks are known."""
     clip_art: tuple[NDArray[np.uint8], ...] = ()
     """Each (h, w, 4) uint8 RGBA: a whole thing."""
+    tracks: tuple[Track, ...] = ()
+    """Things of the videos with pseudo-labels."""
 
 
 def load_library(
-    root: Path, split: Split, limit: int | None = None, clip_art: Path | None = None
+    root: Path,
+    split: Split,
+    limit: int | None = None,
+    clip_art: Path | None = None,
+    tracks: Path | None = None,
 ) -> Library:
     """Read one split of the data.
 
@@ -94,9 +119,10 @@ def load_library(
         split: "train", or the held-out "validation".
         limit: at most so many pictures per set, for tests.
         clip_art: the folder of Debian's openclipart-png; None to do without.
+        tracks: the folder that training/pseudo_labels.py wrote; None to do without.
 
     Raises:
-        FileNotFoundError: a picture set or the videos are not there.
+        FileNotFoundError: a picture set, the videos or the tracks are not there.
     """
     pictures: list[Picture] = []
     sets: list[tuple[int, int]] = []
@@ -111,7 +137,30 @@ def load_library(
     seeds = () if held_out or limit is not None else SCENE_SEEDS
     scenes = tuple(DemoScene(SCENE_SIZE, seed=seed) for seed in seeds)
     art = () if held_out or clip_art is None else read_clip_art(clip_art)
-    return Library(tuple(pictures), tuple(sets), tuple(videos), scenes, art)
+    known = () if held_out or tracks is None else read_tracks(tracks)
+    return Library(tuple(pictures), tuple(sets), tuple(videos), scenes, art, known)
+
+
+def save_track(path: Path, track: Track) -> None:
+    """Write a track to an .npz file."""
+    np.savez_compressed(path, pictures=track.pictures, masks=track.masks)
+
+
+def read_tracks(folder: Path) -> tuple[Track, ...]:
+    """Return what `save_track` wrote to a folder.
+
+    Raises:
+        FileNotFoundError: nothing.
+    """
+    tracks = []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as arrays:
+            tracks.append(Track(arrays["pictures"], arrays["masks"]))
+    if not tracks:
+        raise FileNotFoundError(
+            f"{folder} holds no tracks; make them with python -m training.pseudo_labels."
+        )
+    return tuple(tracks)
 
 
 def read_clip_art(folder: Path) -> tuple[NDArray[np.uint8], ...]:
@@ -163,26 +212,32 @@ def read_picture(path: Path, whole_labels: bool) -> Picture:
     return Picture(pixels, labels, (everything,) if everything else (), large)
 
 
-def read_video(path: Path) -> NDArray[np.uint8]:
-    """Return (N, H, W, 3) uint8 RGB, every second frame."""
+def read_video(path: Path, stride: int = VIDEO_STRIDE, side: int = MAX_SIDE) -> NDArray[np.uint8]:
+    """Return (N, H, W, 3) uint8 RGB.
+
+    Args:
+        path: of the video.
+        stride: every so many frames one is returned.
+        side: most pixels of the larger side.
+
+    Raises:
+        FileNotFoundError: it cannot be read.
+    """
     capture = cv2.VideoCapture(str(path))
-    frames = []
+    kept, count = [], 0
     while capture.grab():
-        ok, frame = capture.retrieve() if len(frames) % VIDEO_STRIDE == 0 else (True, None)
-        if not ok:
-            break
-        frames.append(frame)
+        if count % stride == 0:
+            ok, frame = capture.retrieve()
+            if not ok:
+                break
+            size = _small(*frame.shape[:2], side)
+            small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+            kept.append(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
+        count += 1
     capture.release()
-    kept = [
-        cv2.cvtColor(
-            cv2.resize(f, _small(*f.shape[:2]), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB
-        )
-        for f in frames
-        if f is not None
-    ]
     if not kept:
         raise FileNotFoundError(f"{path} holds no readable frame; copy the videos again.")
-    return np.stack(kept)
+    return np.stack(kept).astype(np.uint8)
 
 
 def _read(path: Path, flags: int) -> NDArray[np.uint8]:
@@ -206,7 +261,7 @@ def _split(paths: list[Path], split: Split) -> list[Path]:
     return [p for i, p in enumerate(paths) if (i % HELD_OUT_EVERY == 0) == held_out]
 
 
-def _small(height: int, width: int) -> tuple[int, int]:
-    """Return (width, height) with the larger side at most MAX_SIDE."""
-    scale = min(1.0, MAX_SIDE / max(height, width))
+def _small(height: int, width: int, side: int = MAX_SIDE) -> tuple[int, int]:
+    """Return (width, height) with the larger side at most `side`."""
+    scale = min(1.0, side / max(height, width))
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -293,6 +293,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
     parser.add_argument("--begin-from", type=Path, help="weights to begin with; default random")
     parser.add_argument("--clip-art", type=Path, help="png folder of Debian's openclipart-png")
+    parser.add_argument("--tracks", type=Path, help="folder of training.pseudo_labels")
     parser.add_argument("--trunk", type=Path, help="weights of the trunk; default random")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="processes that make clips")
@@ -300,10 +301,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     console = Console()
-    library = load_library(options.data, "train", clip_art=options.clip_art)
+    library = load_library(options.data, "train", clip_art=options.clip_art, tracks=options.tracks)
     console.print(
         f"{len(library.pictures)} pictures, {len(library.clip_art)} pieces of clip art, "
-        f"{len(library.videos)} videos"
+        f"{len(library.videos)} videos, {len(library.tracks)} tracked things"
     )
     recipe = Recipe(minutes=options.minutes, seed=options.seed, rate=options.rate)
     phases = PHASES if options.begin_from is None else PHASES[2:]
