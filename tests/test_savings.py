@@ -22,6 +22,7 @@ def logits_of(tracked: list[Tracked]) -> torch.Tensor:
 def views(savings: Savings, frames: int = 12) -> list[int]:
     """How many frames ago the memories were made that an object reads after `frames` frames."""
     model = build_nano(64)
+    model.memory_ages = None  # the newest ones, as SAM 2 reads them
     model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data += 100  # never lost
     stream = Tracker(Segmenter(model, savings=savings), model="nano").open()
     for i, picture in enumerate(pictures(frames)):

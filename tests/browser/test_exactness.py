@@ -50,8 +50,9 @@ def test_a_hundred_clicks_are_bound_to_the_frames_the_page_showed(
     assert right + gone == CLICKS
     assert gone <= 0.05 * CLICKS
     # What a canvas shows at the click is the frame on display, give or take the screen's refresh.
-    apart = [abs(click["canvas"] - click["seen"]) for click in clicks]
-    assert sum(one <= 2 for one in apart) >= 0.9 * CLICKS, apart
+    read = [click for click in clicks if click["seen"] is not None]
+    apart = [abs(click["canvas"] - click["seen"]) for click in read]
+    assert sum(one <= 2 for one in apart) >= 0.9 * len(read), apart
     assert one.page.evaluate("spy.frames") >= CLICKS
     one.page.goto("about:blank")
     numbered.wait_no_viewer()
