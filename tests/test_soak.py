@@ -19,6 +19,9 @@ from tests.soak_server import IN_FLIGHT, SOURCE, report, soak
 
 FRAMES = 10_000
 WARM_UP = 2_000
+SERVER_GROWTH_LIMIT_MIB = 120
+"""Of three minutes, by what the allocator keeps of viewers, encoders and prompts that come and go
+(4 to 74 were seen); a leak of one memory a frame would be 400."""
 GROWTH_LIMIT_MIB = 16  # noise of the allocator; a leak of one memory a frame would be gigabytes
 
 
@@ -58,7 +61,7 @@ def test_a_busy_server_neither_grows_nor_loses_count_of_frames(tmp_path: Path) -
     told = report(readings)
     assert readings.viewers_seen > 10 and readings.shown > 500, told
     assert max(readings.unaccounted) <= IN_FLIGHT and min(readings.unaccounted) >= 0, told
-    assert readings.growth_mib() < 48, told
+    assert readings.growth_mib() < SERVER_GROWTH_LIMIT_MIB, told
     assert readings.rise(readings.threads) <= 6 and readings.rise(readings.files) <= 12, told
     log = (tmp_path / "server.log").read_text()
     assert "Traceback" not in log, log
